@@ -1,0 +1,42 @@
+//! What only this crate may write, because the traits are axum's and the types are ours: how a handler gets its session
+//! and what it answers when that fails. No decision is made here.
+
+use axum_core::extract::FromRequestParts;
+use axum_core::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::request::Parts;
+
+use crate::{Error, Exchange, Session};
+
+/// Loads the session: the one place where a request may read the store.
+impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+        match parts.extensions.get::<Exchange>() {
+            Some(exchange) => exchange.clone().session().await,
+            None => Err(Error::misuse(
+                "a handler asked for its session, but there is no SessionLayer around it; add one to the router",
+            )),
+        }
+    }
+}
+
+/// `{"error": "…"}` with the error's status. What a browser may not know is logged instead.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        if self.status() >= 500 {
+            tracing::error!(error = ?self, "a request failed for its session");
+        }
+        let mut response = Response::new(self.public_json().into());
+        *response.status_mut() =
+            http::StatusCode::from_u16(self.status()).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.is_unavailable() {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

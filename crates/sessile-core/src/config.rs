@@ -1,0 +1,466 @@
+//! What can be decided about sessions, with safe defaults. A [`Config`] that exists is one that works.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ipnet::IpNet;
+
+use crate::clock::{Clock, SystemClock};
+use crate::codec::{CookieCodec, ExpressCodec, Keyring};
+use crate::cookie::attributes::{Attributes, Priority, SameSite, is_domain, is_name, is_path};
+use crate::record::{Flag, Record, StoredCookie};
+use crate::{Error, KeyForm, Lifetime};
+
+/// Whether the cookie carries `Secure`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secure {
+    /// Always. The default.
+    Always,
+    /// Never: for plain HTTP on a private network.
+    Never,
+    /// When the request came over HTTPS, as the connection or a trusted proxy says.
+    Auto,
+}
+
+/// The cookie's name and attributes.
+///
+/// ```
+/// # use sessile_core::{Config, Cookie, SameSite};
+/// # let secret = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
+/// let shared = Cookie::new("__Secure-sid").domain("example.com").same_site(SameSite::Lax);
+/// let config = Config::new(secret)?.cookie(shared)?;
+/// # Ok::<(), sessile_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cookie {
+    pub(crate) name: Box<str>,
+    pub(crate) domain: Option<Box<str>>,
+    pub(crate) path: Box<str>,
+    pub(crate) secure: Secure,
+    pub(crate) http_only: bool,
+    pub(crate) same_site: Option<SameSite>,
+    pub(crate) partitioned: bool,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) persistent: bool,
+}
+
+impl Default for Cookie {
+    /// `__Host-sid`, Secure, HttpOnly, SameSite=Lax, Path=/ (ASVS 3.3.1 to 3.3.4), kept when the browser closes.
+    fn default() -> Self {
+        Self::new("__Host-sid")
+    }
+}
+
+impl Cookie {
+    /// A cookie of this name with the default attributes.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into().into(),
+            domain: None,
+            path: "/".into(),
+            secure: Secure::Always,
+            http_only: true,
+            same_site: Some(SameSite::Lax),
+            partitioned: false,
+            priority: None,
+            persistent: true,
+        }
+    }
+
+    /// express-session's defaults: `connect.sid`, HttpOnly, Path=/, ends with the browser.
+    pub fn express() -> Self {
+        Self { secure: Secure::Never, same_site: None, persistent: false, ..Self::new("connect.sid") }
+    }
+
+    /// Shares the cookie with the subdomains of this domain. Default: only the host that set it.
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(domain.into().into());
+        self
+    }
+
+    /// Where on the host the cookie is sent. Default `/`.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into().into();
+        self
+    }
+
+    /// Whether the cookie is for HTTPS only. Default [`Secure::Always`].
+    pub fn secure(mut self, secure: Secure) -> Self {
+        self.secure = secure;
+        self
+    }
+
+    /// Whether scripts are kept from the cookie. Default true; there is hardly a reason for false.
+    pub fn http_only(mut self, http_only: bool) -> Self {
+        self.http_only = http_only;
+        self
+    }
+
+    /// When other sites' requests carry the cookie. Default [`SameSite::Lax`]; `None` leaves the attribute out.
+    pub fn same_site(mut self, same_site: impl Into<Option<SameSite>>) -> Self {
+        self.same_site = same_site.into();
+        self
+    }
+
+    /// Keeps one cookie per embedding site (CHIPS). Needs `Secure`. Default false.
+    pub fn partitioned(mut self, partitioned: bool) -> Self {
+        self.partitioned = partitioned;
+        self
+    }
+
+    /// Which cookies Chromium drops first. Default: left out.
+    pub fn priority(mut self, priority: impl Into<Option<Priority>>) -> Self {
+        self.priority = priority.into();
+        self
+    }
+
+    /// Whether the browser keeps the cookie when it closes. Default true; a session may say otherwise for itself.
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.persistent = persistent;
+        self
+    }
+
+    /// Everything that is wrong with these settings.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let name = &self.name;
+        let mut expect = |holds: bool, fault: String| {
+            if !holds {
+                faults.push(fault);
+            }
+        };
+        expect(is_name(name), format!("expected a cookie name of letters, digits and !#$%&'*+-.^_`|~, found {name:?}"));
+        if let Some(domain) = &self.domain {
+            expect(is_domain(domain), format!("expected a cookie domain like example.com, found {domain:?}"));
+        }
+        expect(
+            is_path(&self.path),
+            format!("expected a cookie path of printable ASCII without `;`, found {:?}", self.path),
+        );
+        expect(
+            !self.partitioned || self.secure != Secure::Never,
+            "a partitioned cookie needs Secure; set it to true or auto".into(),
+        );
+        let cross_site = self.same_site == Some(SameSite::None);
+        expect(
+            !cross_site || self.secure != Secure::Never,
+            "SameSite=None needs Secure; set it to true or auto".into(),
+        );
+        // Browsers match the prefixes without case (RFC 6265bis section 5.8), so their rules hold for every spelling.
+        let lower = name.to_ascii_lowercase();
+        if lower.starts_with("__host-") || lower.starts_with("__secure-") || lower.starts_with("__http-") {
+            expect(
+                self.secure == Secure::Always,
+                format!("a cookie named {name} must be Secure; set Secure to true or choose another name"),
+            );
+        }
+        if lower.starts_with("__host-") {
+            expect(
+                self.domain.is_none(),
+                format!("a cookie named {name} cannot have a Domain; name it __Secure-… or drop the domain"),
+            );
+            expect(&*self.path == "/", format!("a cookie named {name} must have Path=/, found {:?}", self.path));
+        }
+        if lower.starts_with("__http-") || lower.starts_with("__host-http-") {
+            expect(self.http_only, format!("a cookie named {name} must be HttpOnly"));
+        }
+        faults
+    }
+}
+
+/// Everything that can be decided about sessions.
+///
+/// ```
+/// # use sessile_core::Config;
+/// # use std::time::Duration;
+/// # let secret = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
+/// let config = Config::new(secret)?.idle(Duration::from_secs(30 * 60));
+/// # Ok::<(), sessile_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) codec: Arc<dyn CookieCodec>,
+    pub(crate) secrets: usize,
+    pub(crate) cookie: Cookie,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) key_form: KeyForm,
+    pub(crate) max_data: usize,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) user_key: Option<Box<str>>,
+    pub(crate) express: bool,
+    pub(crate) rolling: bool,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Config {
+    /// The safe defaults: cookie `__Host-sid` as [`Cookie::default`] says, [`Lifetime::DEFAULT`], keys stored as
+    /// SHA-256, at most 64 KiB of data a session, no proxy trusted.
+    ///
+    /// # Errors
+    /// When the secret is shorter than 32 bytes or a known sample.
+    pub fn new<K: TryInto<Keyring>>(secrets: K) -> Result<Self, Error>
+    where
+        Error: From<K::Error>,
+    {
+        let keyring = secrets.try_into()?;
+        Ok(Self {
+            secrets: keyring.len(),
+            codec: Arc::new(ExpressCodec::new(keyring)),
+            cookie: Cookie::default(),
+            lifetime: Lifetime::DEFAULT,
+            key_form: KeyForm::Sha256,
+            max_data: 64 * 1024,
+            trusted_proxies: Vec::new(),
+            user_key: None,
+            express: false,
+            rolling: false,
+            clock: Arc::new(SystemClock),
+        })
+    }
+
+    /// express-session's own defaults, for sharing sessions with an Express app: [`Cookie::express`], ids stored as
+    /// they are, one day of idle lifetime and no absolute one, and a stored session's own cookie attributes.
+    ///
+    /// # Errors
+    /// When the secret is shorter than 32 bytes or a known sample; see [`Secret::dangerous`](crate::codec::Secret::dangerous).
+    pub fn express<K: TryInto<Keyring>>(secrets: K) -> Result<Self, Error>
+    where
+        Error: From<K::Error>,
+    {
+        Ok(Self {
+            cookie: Cookie::express(),
+            lifetime: Lifetime { absolute: None, ..Lifetime::DEFAULT },
+            key_form: KeyForm::Raw,
+            express: true,
+            ..Self::new(secrets)?
+        })
+    }
+
+    /// Sets the cookie's name and attributes.
+    ///
+    /// # Errors
+    /// When browsers would refuse the cookie: a prefix whose rules are broken, a name or domain that is none.
+    pub fn cookie(mut self, cookie: Cookie) -> Result<Self, Error> {
+        let faults = cookie.faults();
+        if faults.is_empty() {
+            self.cookie = cookie;
+            return Ok(self);
+        }
+        Err(Error::config(faults.join("; ")))
+    }
+
+    /// How long a session lives without being used. Default 24 hours. In the Express profile this is the store's
+    /// `ttl`, and with a persistent cookie also its `maxAge`.
+    pub fn idle(mut self, idle: Duration) -> Self {
+        self.lifetime.idle = idle;
+        self
+    }
+
+    /// How long a session lives at most, counted from the sign-in. Default 14 days; `None` for no limit.
+    pub fn absolute(mut self, absolute: impl Into<Option<Duration>>) -> Self {
+        self.lifetime.absolute = absolute.into();
+        self
+    }
+
+    /// How far a session's recorded end may lag behind its use. Default 60 seconds; at most a quarter of the idle
+    /// lifetime counts.
+    pub fn touch_every(mut self, touch_every: Duration) -> Self {
+        self.lifetime.touch_every = touch_every;
+        self
+    }
+
+    /// express-session's `cookie.maxAge`: the cookie's lifetime and the session's. `None` ends with the browser.
+    pub fn max_age(mut self, max_age: impl Into<Option<Duration>>) -> Self {
+        let max_age = max_age.into();
+        self.cookie.persistent = max_age.is_some();
+        self.lifetime.idle = max_age.unwrap_or(self.lifetime.idle);
+        self
+    }
+
+    /// express-session's `rolling`: send the cookie with every response of the Express profile. Default false.
+    pub fn rolling(mut self, rolling: bool) -> Self {
+        self.rolling = rolling;
+        self
+    }
+
+    /// Whether the store sees ids or their SHA-256. Only a table shared with Express needs [`KeyForm::Raw`].
+    pub fn key_form(mut self, key_form: KeyForm) -> Self {
+        self.key_form = key_form;
+        self
+    }
+
+    /// The most data a session may hold, in bytes of JSON. Default 64 KiB.
+    pub fn max_data(mut self, bytes: usize) -> Self {
+        self.max_data = bytes;
+        self
+    }
+
+    /// The networks whose `Forwarded` and `X-Forwarded-*` headers are believed. Default none.
+    pub fn trusted_proxies(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
+        self.trusted_proxies = networks.into_iter().collect();
+        self
+    }
+
+    /// The top-level key under which an Express app keeps the signed-in user, like `userId`: Sessile then reads and
+    /// writes the owner there. Default: under Sessile's own key.
+    ///
+    /// # Errors
+    /// When the key is one that Sessile or express-session keeps for itself.
+    pub fn user_key(mut self, key: impl Into<String>) -> Result<Self, Error> {
+        let key = key.into();
+        crate::session::check_key(&key)?;
+        self.user_key = Some(key.into());
+        Ok(self)
+    }
+
+    /// How ids are put into cookies. Default [`ExpressCodec`].
+    pub fn codec(mut self, codec: impl CookieCodec + 'static) -> Self {
+        self.codec = Arc::new(codec);
+        self
+    }
+
+    /// The clock. Default [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The cookie and lifetimes in words, for a start-up log line.
+    pub fn description(&self) -> String {
+        let cookie = &self.cookie;
+        let mut words = vec![format!("cookie {}", cookie.name), format!("Path={}", cookie.path)];
+        words.extend(cookie.domain.as_ref().map(|domain| format!("Domain={domain}")));
+        words.push(match cookie.secure {
+            Secure::Always => "Secure".into(),
+            Secure::Never => "not Secure".into(),
+            Secure::Auto => "Secure over HTTPS".into(),
+        });
+        words.push(if cookie.http_only { "HttpOnly".into() } else { "readable by scripts".to_owned() });
+        words.extend(cookie.same_site.map(|same_site| format!("SameSite={}", same_site.word())));
+        words.extend(cookie.partitioned.then(|| "Partitioned".into()));
+        words.extend(cookie.priority.map(|priority| format!("Priority={}", priority.word())));
+        words.push(if cookie.persistent {
+            "kept when the browser closes".into()
+        } else {
+            "ends with the browser".to_owned()
+        });
+        words.push(format!("idle {}", span(self.lifetime.idle)));
+        words.push(
+            self.lifetime.absolute.map_or("no absolute lifetime".into(), |span_| format!("absolute {}", span(span_))),
+        );
+        words.push(format!("{} secret{}", self.secrets, if self.secrets == 1 { "" } else { "s" }));
+        words.push(match self.key_form {
+            KeyForm::Raw => "ids stored as they are".into(),
+            KeyForm::Sha256 => "ids stored as SHA-256".into(),
+        });
+        words.join(", ")
+    }
+
+    /// The limits of this session.
+    pub(crate) fn lifetime_of(&self, record: &Record) -> Lifetime {
+        let own = record.meta.idle.map(Duration::from_millis);
+        let follows_cookie = self.express || !record.is_ours();
+        let idle = record.cookie.max_age().filter(|_| follows_cookie).or(own).unwrap_or(self.lifetime.idle);
+        let absolute = record.meta.absolute.map(Duration::from_millis).or(self.lifetime.absolute);
+        Lifetime { idle, absolute, ..self.lifetime }
+    }
+
+    /// Whether the browser keeps this session's cookie when it closes.
+    pub(crate) fn is_persistent(&self, record: &Record) -> bool {
+        if self.express {
+            record.cookie.max_age().is_some()
+        } else {
+            record.meta.persistent.unwrap_or(self.cookie.persistent)
+        }
+    }
+
+    /// Brings the stored cookie object up to date before a write. In the Express profile a stored session keeps its
+    /// own attributes and only moves its end, as there.
+    pub(crate) fn refresh_cookie(&self, record: &mut Record, https: bool, now: SystemTime) {
+        if !self.express {
+            let max_age = self.is_persistent(record).then(|| self.lifetime_of(record).idle);
+            record.cookie = self.fresh_cookie(https);
+            record.cookie.set_max_age(max_age);
+        }
+        record.cookie.touch(now);
+    }
+
+    /// The cookie object of a new session.
+    pub(crate) fn fresh_cookie(&self, https: bool) -> StoredCookie {
+        let cookie = &self.cookie;
+        let mut stored = StoredCookie {
+            original_max_age: Default::default(),
+            partitioned: cookie.partitioned.then_some(true),
+            priority: cookie.priority.map(|priority| priority.word().to_ascii_lowercase().into()),
+            expires: None,
+            secure: match cookie.secure {
+                Secure::Always => Some(Flag::Bool(true)),
+                Secure::Never => None,
+                Secure::Auto => Some(Flag::Bool(https)),
+            },
+            http_only: Some(cookie.http_only),
+            domain: cookie.domain.clone(),
+            path: Some(cookie.path.clone()),
+            same_site: cookie.same_site.map(|same_site| Flag::Word(same_site.word().to_ascii_lowercase().into())),
+        };
+        stored.set_max_age(cookie.persistent.then_some(self.lifetime.idle));
+        stored
+    }
+
+    /// The attributes of this session's `Set-Cookie`; `None` when what is stored cannot be sent (Express then sends
+    /// nothing either).
+    pub(crate) fn attributes(&self, record: Option<&Record>, https: bool) -> Option<Attributes> {
+        match record {
+            Some(record) if self.express => stored_attributes(&record.cookie),
+            _ => stored_attributes(&self.fresh_cookie(https)),
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Config({})", self.description())
+    }
+}
+
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+fn stored_attributes(cookie: &StoredCookie) -> Option<Attributes> {
+    let same_site = match &cookie.same_site {
+        None | Some(Flag::Bool(false)) => None,
+        Some(Flag::Bool(true)) => Some(SameSite::Strict),
+        Some(Flag::Word(word)) => Some(SameSite::parse(word)?),
+    };
+    let priority = match &cookie.priority {
+        None => None,
+        Some(word) => Some(Priority::parse(word)?),
+    };
+    let sendable = cookie.domain.as_deref().is_none_or(|domain| domain.is_empty() || is_domain(domain))
+        && cookie.path.as_deref().is_none_or(is_path);
+    sendable.then(|| Attributes {
+        domain: cookie.domain.clone(),
+        path: cookie.path.clone(),
+        http_only: cookie.http_only.unwrap_or(false),
+        secure: !matches!(&cookie.secure, None | Some(Flag::Bool(false))),
+        partitioned: cookie.partitioned.unwrap_or(false),
+        priority,
+        same_site,
+    })
+}
+
+/// A length of time as people say it: `90 s`, `30 min`, `24 h`, `14 days`.
+fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let units = [(86_400, "days"), (3_600, "h"), (60, "min")];
+    match units.into_iter().find(|(unit, _)| seconds >= 2 * unit && seconds % unit == 0) {
+        Some((unit, name)) => format!("{} {name}", seconds / unit),
+        None if span.subsec_millis() > 0 => format!("{} ms", span.as_millis()),
+        None => format!("{seconds} s"),
+    }
+}

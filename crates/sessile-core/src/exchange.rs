@@ -1,0 +1,104 @@
+//! One request: `begin`, perhaps a session, `finish`. Adapters carry headers in and one header out and decide nothing.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::codec::Decoded;
+use crate::{Error, Session, Sessions};
+
+/// What an adapter shows of a request. Header names are given in lower case.
+pub trait RequestHead {
+    /// Calls `visit` with every value of this header, in order.
+    fn header(&self, name: &str, visit: &mut dyn FnMut(&[u8]));
+
+    /// Who is at the other end of the connection.
+    fn peer(&self) -> Option<IpAddr> {
+        None
+    }
+
+    /// Whether this very connection is TLS.
+    fn is_tls(&self) -> bool {
+        false
+    }
+}
+
+/// One request's way through Sessile. Cloning gives another view of the same request.
+#[derive(Clone)]
+pub struct Exchange {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    sessions: Sessions,
+    facts: Facts,
+    session: Mutex<Option<Session>>,
+}
+
+/// What the request said, as far as it matters.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// The id of a well-signed cookie.
+    pub(crate) presented: Option<Decoded>,
+    /// The request came over HTTPS, as the connection or a trusted proxy says.
+    pub(crate) https: bool,
+}
+
+impl Exchange {
+    pub(crate) fn new(sessions: Sessions, facts: Facts) -> Self {
+        Self { shared: Arc::new(Shared { sessions, facts, session: Mutex::new(None) }) }
+    }
+
+    /// The request's session: loaded on the first call, the same one afterwards. A request without a well-signed
+    /// cookie gets a new session without asking the store.
+    ///
+    /// # Errors
+    /// When the store is unavailable or the row is unreadable.
+    pub async fn session(&self) -> Result<Session, Error> {
+        if let Some(session) = self.peek() {
+            return Ok(session);
+        }
+        let loaded = self.shared.sessions.load(&self.shared.facts).await?;
+        let mut slot = self.shared.session.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(slot.get_or_insert(loaded).clone())
+    }
+
+    /// Commits the session, if the handler asked for it, and says which cookie the response carries.
+    ///
+    /// # Errors
+    /// When a write that the user relies on (create, update, rotate, end) failed. The response must then be replaced:
+    /// [`Error::status`] says by what.
+    pub async fn finish(&self) -> Result<Option<SetCookie>, Error> {
+        let Some(session) = self.peek() else { return Ok(None) };
+        self.shared.sessions.commit(&session, &self.shared.facts).await
+    }
+
+    fn peek(&self) -> Option<Session> {
+        self.shared.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("session", &self.peek()).finish()
+    }
+}
+
+/// A `Set-Cookie` header that the response must carry, after every other one. With it goes `Vary: Cookie`, and
+/// `Cache-Control: no-store` unless the handler set one: a cached cookie would sign strangers in (CVE-2023-30861).
+#[must_use = "without this header the browser does not learn of its session"]
+#[derive(Clone, PartialEq, Eq)]
+pub struct SetCookie(pub(crate) String);
+
+impl SetCookie {
+    /// The header's value. Printable ASCII.
+    pub fn header_value(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SetCookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SetCookie(…)")
+    }
+}

@@ -1,0 +1,44 @@
+//! Server-side sessions: the policy, without framework, database or runtime.
+//!
+//! A browser holds one signed cookie with an opaque id; everything else is a row in a [`Store`]. A request goes down once
+//! and up once: [`Sessions::begin`] reads the cookie, [`Exchange::session`] loads the row if a handler asks for it, the
+//! handler works on its [`Session`] in memory, and [`Exchange::finish`] makes the one store call that [`plan::plan`]
+//! found necessary. Adapters for frameworks carry headers across; stores compare one time and one revision.
+//!
+//! Applications depend on the `sessile` crate, which re-exports this one.
+
+#[cfg(feature = "axum")]
+mod axum;
+mod clock;
+pub mod codec;
+mod config;
+mod cookie;
+mod data;
+mod error;
+mod exchange;
+mod id;
+mod lifetime;
+mod memory;
+pub mod plan;
+mod proxy;
+mod record;
+mod session;
+mod sessions;
+#[cfg(feature = "settings")]
+pub mod settings;
+mod store;
+mod sweeper;
+
+pub use clock::{Clock, SystemClock};
+pub use config::{Config, Cookie, Secure};
+pub use cookie::{Priority, SameSite};
+pub use data::Data;
+pub use error::Error;
+pub use exchange::{Exchange, RequestHead, SetCookie};
+pub use id::{Handle, KeyForm, SessionId, StoreKey};
+pub use lifetime::Lifetime;
+pub use memory::MemoryStore;
+pub use record::{Record, Revision, UserId};
+pub use session::{Flash, Session};
+pub use sessions::Sessions;
+pub use store::{Store, Sweep, Written};

@@ -1,0 +1,349 @@
+//! The row: what a store keeps of a session, and how Sessile's own facts and Express's cookie object lie in it.
+//!
+//! The document is express-session's: one JSON object with a `cookie` object first, the application's keys beside it.
+//! What Sessile has to remember sits under the one key `sessile`, which Express carries along untouched. Stores see
+//! text and one time; this module alone knows the shape.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{from_millis, iso, to_millis};
+use crate::id::{Handle, StoreKey};
+use crate::{Data, Error};
+
+/// The top-level key of Express's cookie object.
+pub(crate) const COOKIE: &str = "cookie";
+/// The top-level key of Sessile's own facts.
+pub(crate) const SESSILE: &str = "sessile";
+
+/// The user a session belongs to, as the application names users.
+///
+/// ```
+/// # use sessile_core::UserId;
+/// assert_eq!(UserId::from("alice").as_str(), "alice");
+/// assert_eq!(UserId::from(42_u64).as_str(), "42");
+/// ```
+#[derive(Clone, Debug)]
+pub struct UserId {
+    text: Box<str>,
+    /// Made from an integer: written as a JSON number, so that an Express app finds the type it expects.
+    number: bool,
+}
+
+impl UserId {
+    /// The user id as text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Reads what an application stored under its user key: a string or an integer.
+    pub(crate) fn from_json(json: &str) -> Option<Self> {
+        match serde_json::from_str(json).ok()? {
+            serde_json::Value::String(text) if !text.is_empty() => Some(Self { text: text.into(), number: false }),
+            serde_json::Value::Number(number) if !number.is_f64() => {
+                Some(Self { text: number.to_string().into(), number: true })
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        if self.number { self.text.to_string() } else { serde_json::Value::from(&*self.text).to_string() }
+    }
+}
+
+impl PartialEq for UserId {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for UserId {}
+
+impl From<&str> for UserId {
+    fn from(text: &str) -> Self {
+        Self { text: text.into(), number: false }
+    }
+}
+
+impl From<String> for UserId {
+    fn from(text: String) -> Self {
+        Self { text: text.into(), number: false }
+    }
+}
+
+impl From<u64> for UserId {
+    fn from(number: u64) -> Self {
+        Self { text: number.to_string().into(), number: true }
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What a row looked like when it was read. A write compares it, so that no write is lost.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Revision(Arc<str>);
+
+impl Revision {
+    /// The text of the row as it was read.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Revision(…)")
+    }
+}
+
+/// A session as a store keeps it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The public name, stable across rotation.
+    pub handle: Handle,
+    /// The signed-in user, if there is one.
+    pub owner: Option<UserId>,
+    /// The whole document, Express's `cookie` and Sessile's own key included.
+    pub data: Data,
+    /// When the session began.
+    pub created_at: SystemTime,
+    /// The time of the request that read the record or is about to write it. A write to a row that had expired by then
+    /// finds the session gone.
+    pub seen_at: SystemTime,
+    /// When the session ends unless it is used before.
+    pub expires_at: SystemTime,
+    /// What the row looked like when it was read; `None` for a session that was not read from a store.
+    pub revision: Option<Revision>,
+    pub(crate) meta: Meta,
+    pub(crate) cookie: StoredCookie,
+}
+
+impl Record {
+    /// A session that no store knows yet.
+    pub(crate) fn fresh(cookie: StoredCookie, now: SystemTime) -> Result<Self, Error> {
+        let handle = Handle::generate()?;
+        Ok(Self {
+            meta: Meta { handle: Some(handle.as_str().into()), created_at: Some(to_millis(now)), ..Meta::default() },
+            handle,
+            owner: None,
+            data: Data::default(),
+            created_at: from_millis(to_millis(now)),
+            seen_at: now,
+            expires_at: now,
+            revision: None,
+            cookie,
+        })
+    }
+
+    /// A row as it was read at `now`, for implementers of [`Store`](crate::Store).
+    ///
+    /// # Errors
+    /// When the text is not a session's document: not an object, without a `cookie` object, or with one that makes
+    /// Express fail. The row should be left as it is.
+    pub fn stored(
+        key: &StoreKey,
+        document: impl Into<Arc<str>>,
+        expires_at: SystemTime,
+        now: SystemTime,
+    ) -> Result<Self, Error> {
+        let document = document.into();
+        let data = Data::parse(document.clone())?;
+        let cookie = match data.get(COOKIE) {
+            Some(json) => StoredCookie::parse(json)?,
+            None => return Err(Error::poisoned("expected the row to have a `cookie` object, found none")),
+        };
+        let meta = data.get(SESSILE).map(Meta::parse).transpose()?.unwrap_or_default();
+        let handle = meta.handle.as_deref().and_then(Handle::parse).unwrap_or_else(|| Handle::derived(key));
+        Ok(Self {
+            handle,
+            owner: meta.owner.as_deref().map(UserId::from),
+            created_at: meta.created_at.map_or_else(|| cookie.begun().unwrap_or(now).min(now), from_millis),
+            seen_at: now,
+            expires_at,
+            revision: Some(Revision(document)),
+            data,
+            meta,
+            cookie,
+        })
+    }
+
+    /// The document as a store writes it.
+    pub fn document(&self) -> String {
+        self.data.to_json()
+    }
+
+    /// When the user last proved who they are.
+    pub(crate) fn authenticated_at(&self) -> Option<SystemTime> {
+        self.meta.authenticated_at.map(from_millis)
+    }
+
+    /// Whether Sessile has written this session before. Express alone leaves no mark.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.meta.created_at.is_some()
+    }
+
+    /// Puts Sessile's facts and the cookie object into the document, before it is written. With a `user_key` the
+    /// owner lives there, where Express looks; else among Sessile's facts.
+    pub(crate) fn seal(&mut self, user_key: Option<&str>) -> Result<(), Error> {
+        self.meta.handle = Some(self.handle.as_str().into());
+        self.meta.created_at = Some(to_millis(self.created_at));
+        self.meta.owner = None;
+        match (user_key, &self.owner) {
+            (None, owner) => self.meta.owner = owner.as_ref().map(|owner| owner.as_str().into()),
+            (Some(key), Some(owner)) if self.data.get(key).and_then(UserId::from_json).as_ref() != Some(owner) => {
+                self.data.insert(key, owner.to_json());
+            }
+            (Some(_), _) => {}
+        }
+        self.data.insert_first(COOKIE, to_json(&self.cookie)?);
+        self.data.insert(SESSILE, to_json(&self.meta)?);
+        Ok(())
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(value)
+        .map_err(|error| Error::value("a session's own facts did not serialise").with_source(error))
+}
+
+/// What Sessile remembers beside the application's data. Times are milliseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) handle: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) created_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) authenticated_at: Option<i64>,
+    /// This session's own idle lifetime, where it differs from the configured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) idle: Option<u64>,
+    /// This session's own absolute lifetime, where it differs from the configured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) absolute: Option<u64>,
+    /// Whether the browser keeps the cookie when it closes, where it differs from the configured answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) persistent: Option<bool>,
+}
+
+impl Meta {
+    fn parse(json: &str) -> Result<Self, Error> {
+        serde_json::from_str(json).map_err(|error| shape(SESSILE, &error))
+    }
+}
+
+/// Express's cookie object: nine keys, always in this order, absent ones left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StoredCookie {
+    #[serde(default, deserialize_with = "present")]
+    pub(crate) original_max_age: MaxAge,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) partitioned: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) priority: Option<Box<str>>,
+    #[serde(default)]
+    pub(crate) expires: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) secure: Option<Flag>,
+    #[serde(default = "yes")]
+    pub(crate) http_only: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) domain: Option<Box<str>>,
+    #[serde(default = "root")]
+    pub(crate) path: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) same_site: Option<Flag>,
+}
+
+/// `originalMaxAge`: milliseconds, or `null` or `false` for a cookie that ends with the browser.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum MaxAge {
+    Millis(i64),
+    Fraction(f64),
+    Off(bool),
+    #[default]
+    Null,
+}
+
+/// An attribute that Express lets be a boolean or a word.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Flag {
+    Bool(bool),
+    Word(Box<str>),
+}
+
+fn yes() -> Option<bool> {
+    Some(true)
+}
+
+fn root() -> Option<Box<str>> {
+    Some("/".into())
+}
+
+/// `true` is no lifetime, though it has the type of `false`.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<MaxAge, D::Error> {
+    match MaxAge::deserialize(deserializer)? {
+        MaxAge::Off(true) => Err(serde::de::Error::custom("originalMaxAge is true")),
+        age => Ok(age),
+    }
+}
+
+impl StoredCookie {
+    fn parse(json: &str) -> Result<Self, Error> {
+        serde_json::from_str(json).map_err(|error| shape(COOKIE, &error))
+    }
+
+    /// The cookie's lifetime; `None` when it ends with the browser. A negative one counts as over.
+    pub(crate) fn max_age(&self) -> Option<Duration> {
+        match self.original_max_age {
+            MaxAge::Millis(ms) => Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+            MaxAge::Fraction(ms) => Some(Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default()),
+            MaxAge::Off(_) | MaxAge::Null => None,
+        }
+    }
+
+    /// Sets the lifetime as express-session's `cookie.maxAge` does.
+    pub(crate) fn set_max_age(&mut self, max_age: Option<Duration>) {
+        self.original_max_age =
+            max_age.map_or(MaxAge::Null, |age| MaxAge::Millis(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
+    }
+
+    /// Moves `expires` as express-session's `touch` does: now and the lifetime, or nothing.
+    pub(crate) fn touch(&mut self, now: SystemTime) {
+        self.expires = match self.original_max_age {
+            MaxAge::Off(_) => Some(false.into()),
+            MaxAge::Null => None,
+            MaxAge::Millis(ms) => Some(iso(from_millis(to_millis(now).saturating_add(ms))).into()),
+            #[allow(clippy::cast_possible_truncation, reason = "a lifetime beyond 9999 is cut there")]
+            MaxAge::Fraction(ms) => Some(iso(from_millis(to_millis(now).saturating_add(ms as i64))).into()),
+        };
+    }
+
+    /// When Express last wrote the session, as near as the cookie tells.
+    fn begun(&self) -> Option<SystemTime> {
+        let expires = crate::clock::parse_iso(self.expires.as_ref()?.as_str()?)?;
+        expires.checked_sub(self.max_age()?)
+    }
+}
+
+/// Which part of a row is wrong, without a word of what is in it.
+fn shape(part: &str, error: &serde_json::Error) -> Error {
+    Error::poisoned(format!(
+        "expected the row's `{part}` to be an object of the known shape; {:?} error at column {}",
+        error.classify(),
+        error.column()
+    ))
+}

@@ -1,0 +1,588 @@
+//! The handler's view of a session: plain calls in memory, no I/O. Every change goes through one door, [`Edit`], and is
+//! logged, so that it can be replayed on a fresher record when another request wrote first.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::clock::to_millis;
+use crate::plan::State;
+use crate::record::{COOKIE, Record, SESSILE, UserId};
+use crate::{Config, Error, Handle};
+
+/// Top-level keys that express-session drops from a row when it loads it, so that they cannot hold anything.
+const EXPRESS_DROPS: [&str; 20] = [
+    "id",
+    "req",
+    "touch",
+    "resetMaxAge",
+    "save",
+    "reload",
+    "destroy",
+    "regenerate",
+    "constructor",
+    "toString",
+    "toLocaleString",
+    "valueOf",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "__proto__",
+    "__defineGetter__",
+    "__defineSetter__",
+    "__lookupGetter__",
+    "__lookupSetter__",
+];
+
+/// Where flash messages live: the key and shape of Express's connect-flash.
+const FLASH: &str = "flash";
+
+/// One session, as a handler sees it. Cloning gives another view of the same session.
+///
+/// Reads and edits happen in memory; the one store call of a request is made before its response leaves. Edits count
+/// whatever the response's status is. An edit after the response has been handed over is an error, not silence.
+///
+/// ```
+/// # use sessile_core::{Session, Error};
+/// fn add_to_cart(session: &Session, item: &str) -> Result<usize, Error> {
+///     let cart = session.update("cart", {
+///         let item = item.to_owned();
+///         move |cart: Option<Vec<String>>| {
+///             let mut cart = cart.unwrap_or_default();
+///             cart.push(item.clone());
+///             cart
+///         }
+///     })?;
+///     Ok(cart.len())
+/// }
+/// ```
+///
+/// Several modules that share a session can each keep to a typed bucket of their own:
+///
+/// ```
+/// # use sessile_core::{Session, Error};
+/// #[derive(Default, serde::Serialize, serde::Deserialize)]
+/// struct Preferences { theme: String, page_size: u32 }
+///
+/// impl Preferences {
+///     const KEY: &str = "preferences";
+///     fn of(session: &Session) -> Result<Self, Error> { Ok(session.get(Self::KEY)?.unwrap_or_default()) }
+///     fn keep(&self, session: &Session) -> Result<(), Error> { session.insert(Self::KEY, self) }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Mutex<Inner>>,
+}
+
+/// A message for the next page: what [`Session::flash`] kept and [`Session::take_flashes`] gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flash {
+    /// What kind of message it is, as the application names kinds: `info`, `error`, …
+    pub kind: String,
+    /// The message.
+    pub text: String,
+}
+
+/// A session in the making: what was read, what it has become, and how.
+pub(crate) struct Inner {
+    config: Arc<Config>,
+    /// The record before the first edit; `None` while there was none.
+    before: Option<Record>,
+    pub(crate) record: Record,
+    edits: Vec<Edit>,
+    rotated: bool,
+    ended: bool,
+    finished: bool,
+}
+
+/// One change, in a form that can be applied again.
+#[derive(Clone)]
+enum Edit {
+    Insert { key: Box<str>, json: Box<str> },
+    Update { key: Box<str>, change: Change },
+    Remove { key: Box<str> },
+    Clear,
+    SignIn { owner: UserId, at: SystemTime },
+    Authenticated { at: SystemTime },
+    Idle(Duration),
+    Remember(Duration),
+    ForgetOnClose,
+}
+
+/// From the raw JSON that is there to the raw JSON that shall be.
+type Change = Arc<dyn Fn(Option<&str>) -> Result<String, Error> + Send + Sync>;
+
+impl Session {
+    pub(crate) fn new(config: Arc<Config>, record: Record) -> Self {
+        let inner =
+            Inner { config, before: None, record, edits: Vec::new(), rotated: false, ended: false, finished: false };
+        Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// The value under this key, or `None`.
+    ///
+    /// # Errors
+    /// When what is stored is not a `T`.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        let inner = self.lock();
+        inner.visible(key).map(|json| from_json(key, json)).transpose()
+    }
+
+    /// Puts a value under this key. Another request that changes another key at the same time loses nothing; on the
+    /// same key the later one wins. To build on the old value use [`update`](Session::update).
+    ///
+    /// # Errors
+    /// When the value is not JSON, the key is reserved, or the session would exceed [`Config::max_data`]; then nothing
+    /// is changed.
+    pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), Error> {
+        let json = to_json(key, value)?.into();
+        self.edit_key(key, Edit::Insert { key: key.into(), json })
+    }
+
+    /// Replaces the value under this key by what `change` makes of it, and returns that. Requests that update the same
+    /// key at the same time are serialised: `change` runs again on what the other one left, so it must depend on its
+    /// argument alone. The returned value is this request's view before that.
+    ///
+    /// ```
+    /// # use sessile_core::{Session, Error};
+    /// fn count(session: &Session) -> Result<u64, Error> {
+    ///     session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get`](Session::get) and [`insert`](Session::insert).
+    pub fn update<T, F>(&self, key: &str, change: F) -> Result<T, Error>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(Option<T>) -> T + Send + Sync + 'static,
+    {
+        let name: Box<str> = key.into();
+        let change: Change = Arc::new({
+            let name = name.clone();
+            move |old| {
+                let old = old.map(|json| from_json(&name, json)).transpose()?;
+                to_json(&name, &change(old))
+            }
+        });
+        self.edit_key(key, Edit::Update { key: name, change })?;
+        self.get(key)?.ok_or_else(|| Error::misuse("an updated key was removed by another thread of the same request"))
+    }
+
+    /// Removes the value under this key and returns it.
+    ///
+    /// # Errors
+    /// When what is stored is not a `T`; then nothing is removed.
+    pub fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        let value = self.get(key)?;
+        if value.is_some() {
+            self.remove(key)?;
+        }
+        Ok(value)
+    }
+
+    /// Removes the value under this key; says whether there was one.
+    ///
+    /// # Errors
+    /// When the key is reserved or the response has left.
+    pub fn remove(&self, key: &str) -> Result<bool, Error> {
+        let there = self.lock().visible(key).is_some();
+        self.edit_key(key, Edit::Remove { key: key.into() })?;
+        Ok(there)
+    }
+
+    /// Removes every value. The session goes on: its id, its owner and its lifetime stay.
+    ///
+    /// # Errors
+    /// When the response has left.
+    pub fn clear(&self) -> Result<(), Error> {
+        self.edit(Edit::Clear)
+    }
+
+    /// The keys, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.lock().application_data().map(|(key, _)| key.to_owned()).collect()
+    }
+
+    /// All values as the text of one JSON object.
+    pub fn to_json(&self) -> String {
+        let inner = self.lock();
+        let mut data = inner.record.data.clone();
+        data.retain(is_application_key);
+        data.to_json()
+    }
+
+    /// Signs this user in: the only way to give a session an owner. The id changes, so that one planted before the
+    /// sign-in is worth nothing (ASVS 7.2.4). Data of an anonymous session stays, like a cart; data of another user is
+    /// dropped first.
+    ///
+    /// # Errors
+    /// When the response has left.
+    pub fn sign_in(&self, user: impl Into<UserId>) -> Result<(), Error> {
+        let at = self.lock().config.clock.now();
+        self.edit(Edit::SignIn { owner: user.into(), at })?;
+        self.rotate()
+    }
+
+    /// Records that the owner has just proved again who they are. The id changes and the absolute lifetime starts anew.
+    ///
+    /// # Errors
+    /// When nobody is signed in, or the response has left.
+    pub fn authenticate_again(&self) -> Result<(), Error> {
+        if self.owner().is_none() {
+            return Err(Error::unauthenticated("nobody is signed in"));
+        }
+        let at = self.lock().config.clock.now();
+        self.edit(Edit::Authenticated { at })?;
+        self.rotate()
+    }
+
+    /// Gives the session a new id and keeps everything else, the handle too. Do so whenever the user's rights change.
+    ///
+    /// # Errors
+    /// When the response has left.
+    pub fn rotate(&self) -> Result<(), Error> {
+        let mut inner = self.lock();
+        inner.check_open()?;
+        inner.rotated = true;
+        Ok(())
+    }
+
+    /// Ends the session: its row goes and the browser is told to forget the cookie. Reads find nothing from here on.
+    ///
+    /// # Errors
+    /// When the response has left.
+    pub fn end(&self) -> Result<(), Error> {
+        let mut inner = self.lock();
+        inner.check_open()?;
+        inner.ended = true;
+        Ok(())
+    }
+
+    /// The signed-in user.
+    pub fn owner(&self) -> Option<UserId> {
+        let inner = self.lock();
+        if inner.ended { None } else { inner.record.owner.clone() }
+    }
+
+    /// The session's public name, for lists, logs and URLs. It stays the same when the id changes.
+    pub fn handle(&self) -> Handle {
+        self.lock().record.handle.clone()
+    }
+
+    /// When the session began. Of one that Express began and Sessile has not written yet, the time it was last written.
+    pub fn created_at(&self) -> SystemTime {
+        self.lock().record.created_at
+    }
+
+    /// When the session ends unless it is used before.
+    pub fn expires_at(&self) -> SystemTime {
+        let inner = self.lock();
+        inner.lifetime_end(inner.config.clock.now())
+    }
+
+    /// When the owner last proved who they are; use of the session does not move it.
+    pub fn authenticated_at(&self) -> Option<SystemTime> {
+        let inner = self.lock();
+        inner.record.authenticated_at().filter(|_| !inner.ended && inner.record.owner.is_some())
+    }
+
+    /// Whether the owner proved who they are within this time. For changing a password, an address, a device (ASVS 7.5.1).
+    pub fn authenticated_within(&self, span: Duration) -> bool {
+        let now = self.lock().config.clock.now();
+        self.authenticated_at().is_some_and(|at| now.duration_since(at).unwrap_or_default() <= span)
+    }
+
+    /// Gives this session its own idle lifetime.
+    ///
+    /// # Errors
+    /// When the response has left.
+    pub fn set_idle(&self, idle: Duration) -> Result<(), Error> {
+        self.edit(Edit::Idle(idle))
+    }
+
+    /// "Remember me": keeps this session, and the cookie, for this long, used or not.
+    ///
+    /// # Errors
+    /// When the response has left.
+    pub fn remember(&self, span: Duration) -> Result<(), Error> {
+        self.edit(Edit::Remember(span))
+    }
+
+    /// "Do not remember me": the browser forgets the cookie when it closes.
+    ///
+    /// # Errors
+    /// When the response has left.
+    pub fn forget_on_close(&self) -> Result<(), Error> {
+        self.edit(Edit::ForgetOnClose)
+    }
+
+    /// Keeps a message for the next page, in the shape of Express's connect-flash.
+    ///
+    /// # Errors
+    /// As [`insert`](Session::insert).
+    pub fn flash(&self, kind: &str, text: &str) -> Result<(), Error> {
+        let (kind, text) = (kind.to_owned(), text.to_owned());
+        self.update(FLASH, move |flashes: Option<serde_json::Map<String, serde_json::Value>>| {
+            let mut flashes = flashes.unwrap_or_default();
+            match flashes.entry(kind.clone()).or_insert_with(|| Vec::<serde_json::Value>::new().into()) {
+                serde_json::Value::Array(texts) => texts.push(text.clone().into()),
+                other => *other = vec![text.clone()].into(),
+            }
+            flashes
+        })?;
+        Ok(())
+    }
+
+    /// The messages kept for this page, each shown once.
+    ///
+    /// # Errors
+    /// When what is stored under `flash` is not messages.
+    pub fn take_flashes(&self) -> Result<Vec<Flash>, Error> {
+        let kinds: serde_json::Map<String, serde_json::Value> = self.take(FLASH)?.unwrap_or_default();
+        let texts = |value| match value {
+            serde_json::Value::Array(texts) => texts,
+            text => vec![text],
+        };
+        let flash = |kind: &str, text: serde_json::Value| Flash {
+            kind: kind.to_owned(),
+            text: text.as_str().map_or_else(|| text.to_string(), str::to_owned),
+        };
+        Ok(kinds
+            .into_iter()
+            .flat_map(|(kind, value)| texts(value).into_iter().map(move |text| flash(&kind, text)))
+            .collect())
+    }
+
+    /// The row's document as it was read, Express's `cookie` and Sessile's own key included; `None` for a new session.
+    /// For showing and debugging; it holds no id.
+    pub fn stored_document(&self) -> Option<String> {
+        self.lock().record.revision.as_ref().map(|revision| revision.as_str().to_owned())
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn edit_key(&self, key: &str, edit: Edit) -> Result<(), Error> {
+        check_key(key)?;
+        if self.lock().config.user_key.as_deref() == Some(key) {
+            return Err(Error::key(format!("the key {key:?} names the signed-in user; use sign_in and end")));
+        }
+        self.edit(edit)
+    }
+
+    fn edit(&self, edit: Edit) -> Result<(), Error> {
+        let mut inner = self.lock();
+        inner.check_open()?;
+        if inner.ended {
+            return Ok(());
+        }
+        if inner.before.is_none() {
+            inner.before = Some(inner.record.clone());
+        }
+        let Inner { config, record, .. } = &mut *inner;
+        edit.apply(record, config)?;
+        inner.edits.push(edit);
+        Ok(())
+    }
+}
+
+/// The handle and the keys; never a value.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.lock();
+        let keys: Vec<_> = inner.application_data().map(|(key, _)| key).collect();
+        f.debug_struct("Session").field("handle", &inner.record.handle).field("keys", &keys).finish()
+    }
+}
+
+impl Inner {
+    /// The facts that decide what has to be done.
+    pub(crate) fn state(&self) -> State {
+        State {
+            stored: self.record.revision.as_ref().map(|_| self.before.as_ref().unwrap_or(&self.record).expires_at),
+            began: self.began(),
+            changed: self.changed(),
+            rotated: self.rotated,
+            ended: self.ended,
+        }
+    }
+
+    /// Whether the browser's cookie has to change because the session's lifetime did.
+    pub(crate) fn lifetime_changed(&self) -> bool {
+        let facts = |record: &Record| {
+            let meta = &record.meta;
+            (meta.idle, meta.absolute, meta.persistent, meta.authenticated_at, record.cookie.max_age())
+        };
+        self.before.as_ref().is_some_and(|before| facts(before) != facts(&self.record))
+    }
+
+    /// When the session's absolute lifetime began; `None` when nobody recorded it.
+    pub(crate) fn began(&self) -> Option<SystemTime> {
+        began(&self.record)
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Ends the making: what was edited is committed from here, and later edits are errors.
+    pub(crate) fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    /// Replays this request's edits on a fresher record.
+    pub(crate) fn rebase(&mut self, mut fresh: Record) -> Result<(), Error> {
+        self.before = Some(fresh.clone());
+        for edit in &self.edits {
+            edit.apply(&mut fresh, &self.config)?;
+        }
+        self.record = fresh;
+        Ok(())
+    }
+
+    fn changed(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| {
+            before.owner != self.record.owner
+                || before.meta != self.record.meta
+                || before.cookie.original_max_age != self.record.cookie.original_max_age
+                || before.data != self.record.data
+        })
+    }
+
+    fn lifetime_end(&self, now: SystemTime) -> SystemTime {
+        self.config.lifetime_of(&self.record).expires_at(now, self.began())
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.finished {
+            return Err(Error::misuse(
+                "the session was changed after its response had been handed over; make the change before the handler returns",
+            ));
+        }
+        Ok(())
+    }
+
+    fn visible(&self, key: &str) -> Option<&str> {
+        if self.ended || !is_application_key(key) { None } else { self.record.data.get(key) }
+    }
+
+    fn application_data(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.record.data.iter().filter(|(key, _)| !self.ended && is_application_key(key))
+    }
+}
+
+/// When this session's absolute lifetime began: at the sign-in, or its first write by Sessile.
+pub(crate) fn began(record: &Record) -> Option<SystemTime> {
+    let signed_in = record.authenticated_at().filter(|_| record.owner.is_some());
+    signed_in.or_else(|| record.is_ours().then_some(record.created_at))
+}
+
+impl Edit {
+    fn apply(&self, record: &mut Record, config: &Config) -> Result<(), Error> {
+        match self {
+            Self::Insert { key, json } => put(record, config, key, json.clone())?,
+            Self::Update { key, change } => {
+                let json = change(record.data.get(key))?;
+                put(record, config, key, json.into())?;
+            }
+            Self::Remove { key } => drop(record.data.remove(key)),
+            Self::Clear => clear(record, config),
+            Self::SignIn { owner, at } => {
+                if record.owner.as_ref().is_some_and(|other| other != owner) {
+                    clear(record, config);
+                }
+                record.owner = Some(owner.clone());
+                record.meta.authenticated_at = Some(to_millis(*at));
+            }
+            Self::Authenticated { at } => record.meta.authenticated_at = Some(to_millis(*at)),
+            Self::Idle(idle) if config.express => record.cookie.set_max_age(Some(*idle)),
+            Self::Idle(idle) => record.meta.idle = Some(millis(*idle)),
+            Self::Remember(span) => {
+                record.meta.absolute = Some(millis(*span));
+                if config.express {
+                    record.cookie.set_max_age(Some(*span));
+                } else {
+                    record.meta.idle = Some(millis(*span));
+                    record.meta.persistent = Some(true);
+                }
+            }
+            Self::ForgetOnClose if config.express => record.cookie.set_max_age(None),
+            Self::ForgetOnClose => record.meta.persistent = Some(false),
+        }
+        Ok(())
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Puts the value there unless the session would become too large; then everything stays as it was.
+fn put(record: &mut Record, config: &Config, key: &str, json: Box<str>) -> Result<(), Error> {
+    let others = record.data.iter().filter(|(own, _)| is_application_key(own) && *own != key);
+    let size = others.map(|(key, json)| key.len() + json.len()).sum::<usize>() + key.len() + json.len();
+    if size > config.max_data {
+        return Err(Error::too_large(format!(
+            "expected at most {} bytes of session data, found {size} with the key {key:?}; keep large things in a table of their own, or raise max_data",
+            config.max_data
+        )));
+    }
+    record.data.insert(key, json);
+    Ok(())
+}
+
+fn clear(record: &mut Record, config: &Config) {
+    record.data.retain(|key| !is_application_key(key) || config.user_key.as_deref() == Some(key));
+}
+
+fn is_application_key(key: &str) -> bool {
+    key != COOKIE && key != SESSILE
+}
+
+/// Refuses keys that would not come back as they were put.
+pub(crate) fn check_key(key: &str) -> Result<(), Error> {
+    let why = if !is_application_key(key) {
+        "keeps the session's own facts"
+    } else if EXPRESS_DROPS.contains(&key) {
+        "is dropped by express-session when it loads the row"
+    } else if key.contains('\0') {
+        "has U+0000, which PostgreSQL's jsonb cannot hold"
+    } else {
+        return Ok(());
+    };
+    Err(Error::key(format!("the key {key:?} {why}; choose another name")))
+}
+
+fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<String, Error> {
+    let json = serde_json::to_string(value).map_err(|error| {
+        Error::value(format!("the value for the key {key:?} cannot be written as JSON")).with_source(error)
+    })?;
+    if has_nul(&json) {
+        return Err(Error::value(format!(
+            "the value for the key {key:?} has U+0000, which PostgreSQL's jsonb cannot hold"
+        )));
+    }
+    Ok(json)
+}
+
+/// Whether JSON text has an escaped U+0000: `\u0000` behind an even number of backslashes.
+fn has_nul(json: &str) -> bool {
+    json.match_indices("\\u0000")
+        .any(|(at, _)| json[..at].bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 0)
+}
+
+fn from_json<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|error| {
+        let (kind, column) = (error.classify(), error.column());
+        Error::value(format!(
+            "expected the value under {key:?} to be a {}; {kind:?} error at column {column}",
+            std::any::type_name::<T>()
+        ))
+    })
+}

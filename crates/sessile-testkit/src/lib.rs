@@ -1,0 +1,4 @@
+//! What Sessile's own tests, and the tests of new stores and adapters, are made of.
+
+pub mod http;
+pub mod postgres;

@@ -1,0 +1,28 @@
+//! Server-side sessions for Rust, in the database you already have.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use sessile::{Config, PostgresStore, Session, SessionLayer, Sessions};
+//!
+//! # async fn serve(database_url: String, secret: String) -> Result<(), sessile::Error> {
+//! let store = PostgresStore::connect(&database_url).await?;          // creates the table when it is missing
+//! let sessions = Sessions::new(store, Config::new(secret)?);
+//! let app: Router = Router::new().route("/", get(home)).layer(SessionLayer::new(sessions));
+//! # Ok(()) }
+//!
+//! async fn home(session: Session) -> Result<String, sessile::Error> {
+//!     let visits: u64 = session.get("visits")?.unwrap_or(0) + 1;
+//!     session.insert("visits", &visits)?;
+//!     Ok(format!("visit {visits}"))
+//! }
+//! ```
+//!
+//! The crate re-exports the parts an application needs; its features choose stores and adapters.
+
+pub use sessile_core::*;
+#[cfg(feature = "postgres")]
+pub use sessile_postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use sessile_sqlite::SqliteStore;
+#[cfg(feature = "axum")]
+pub use sessile_tower::{RecentlySignedIn, SessionLayer, SignedIn};
