@@ -1,4 +1,5 @@
 //! What Sessile's own tests, and the tests of new stores and adapters, are made of.
 
+pub mod contract;
 pub mod http;
 pub mod postgres;

@@ -1,0 +1,251 @@
+//! The table: found and adopted, or created; and the statements that fit it.
+
+use deadpool_postgres::{Client, Pool};
+use sessile_core::Error;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+use crate::builder::PostgresBuilder;
+use crate::failure::Failure;
+
+/// Longest identifier PostgreSQL keeps, in bytes.
+const MAX_IDENTIFIER: usize = 63;
+
+/// So many times a table that another process was creating at the same moment is looked for again.
+const CREATE_TRIES: usize = 10;
+
+/// A session table that is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) description: String,
+    pub(crate) sql: Sql,
+}
+
+/// The statements for one table. Every time is seconds since 1970 as a double, as node-postgres binds them.
+#[derive(Clone, Debug)]
+pub(crate) struct Sql {
+    pub(crate) load: String,
+    pub(crate) alive: String,
+    pub(crate) insert: String,
+    pub(crate) update: String,
+    pub(crate) rotate: String,
+    pub(crate) touch: String,
+    pub(crate) remove: String,
+    pub(crate) sweep: String,
+}
+
+/// What the catalogue says of the table.
+struct Found {
+    schema: String,
+    sess: String,
+    expire: String,
+}
+
+impl Sql {
+    fn new(quoted: &str, sess: &str, expire: &str) -> Self {
+        // The cast keeps the comparison within the column's own type, so that its index serves it.
+        let time = |n: u8| match expire {
+            "timestamp with time zone" => format!("to_timestamp(${n})"),
+            _ => format!("to_timestamp(${n})::timestamp"),
+        };
+        let sess_as = format!("${{}}::text::{sess}");
+        let document = |n: u8| sess_as.replace("{}", &n.to_string());
+        let alive = |sid: u8, now: u8| format!("sid = ${sid} AND expire >= {}", time(now));
+        Self {
+            load: format!(
+                "SELECT sess::text, date_part('epoch', expire::timestamptz) FROM {quoted} WHERE {}",
+                alive(1, 2)
+            ),
+            alive: format!("SELECT 1 FROM {quoted} WHERE {}", alive(1, 2)),
+            insert: format!(
+                "INSERT INTO {quoted} (sid, sess, expire) VALUES ($1, {}, {}) ON CONFLICT (sid) DO NOTHING",
+                document(2),
+                time(3)
+            ),
+            update: format!(
+                "UPDATE {quoted} SET sess = {}, expire = {} WHERE {} AND sess::text = $5",
+                document(3),
+                time(4),
+                alive(1, 2)
+            ),
+            rotate: format!(
+                "UPDATE {quoted} SET sid = $6, sess = {}, expire = {} WHERE {} AND sess::text = $5",
+                document(3),
+                time(4),
+                alive(1, 2)
+            ),
+            touch: format!("UPDATE {quoted} SET expire = {} WHERE {}", time(3), alive(1, 2)),
+            remove: format!("DELETE FROM {quoted} WHERE sid = $1"),
+            sweep: format!(
+                "DELETE FROM {quoted} WHERE sid IN (SELECT sid FROM {quoted} WHERE expire < {0} ORDER BY expire LIMIT $2 \
+                 FOR UPDATE SKIP LOCKED) AND expire < {0}",
+                time(1)
+            ),
+        }
+    }
+}
+
+/// Finds the table, or creates it. Never caches a failure.
+pub(crate) async fn prepare(pool: &Pool, settings: &PostgresBuilder) -> Result<Table, Error> {
+    for name in [Some(&settings.table), settings.schema.as_ref()].into_iter().flatten() {
+        check_identifier(name)?;
+    }
+    let client = pool.get().await.map_err(Failure::from)?;
+    for _ in 0..CREATE_TRIES {
+        if let Some(found) = find(&client, settings).await? {
+            return adopt(&client, settings, found, "adopted").await;
+        }
+        match create(&client, settings).await {
+            Ok(()) => {
+                let found = find(&client, settings).await?;
+                let found =
+                    found.ok_or_else(|| Error::unavailable("the session table was dropped while it was created"))?;
+                return adopt(&client, settings, found, "created").await;
+            }
+            // Another process was faster: what it made is adopted.
+            Err(failure) if is_creation_race(&failure) => continue,
+            Err(failure) => return Err(cannot_create(settings, failure)),
+        }
+    }
+    Err(Error::unavailable("the session table kept appearing and vanishing while it was looked for"))
+}
+
+/// Quotes an identifier. The only way names come into SQL.
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn qualified(schema: Option<&str>, table: &str) -> String {
+    schema.map_or_else(|| quote(table), |schema| format!("{}.{}", quote(schema), quote(table)))
+}
+
+fn check_identifier(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.len() > MAX_IDENTIFIER || name.contains('\0') {
+        return Err(Error::config(format!(
+            "expected a table or schema name of 1 to {MAX_IDENTIFIER} bytes, found {name:?} ({} bytes)",
+            name.len()
+        )));
+    }
+    Ok(())
+}
+
+/// A name made from the table's, as PostgreSQL itself shortens one that becomes too long.
+fn derived(prefix: &str, table: &str, suffix: &str) -> String {
+    let room = MAX_IDENTIFIER - prefix.len() - suffix.len();
+    format!("{prefix}{}{suffix}", &table[..table.floor_char_boundary(room)])
+}
+
+/// The schema, the columns' types and what else the store relies on; `None` when there is no such table.
+async fn find(client: &Client, settings: &PostgresBuilder) -> Result<Option<Found>, Error> {
+    let name = qualified(settings.schema.as_deref(), &settings.table);
+    const COLUMNS: &str = "SELECT n.nspname::text, a.attname::text, format_type(a.atttypid, NULL) \
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+        WHERE c.oid = to_regclass($1)";
+    let rows = client.query_typed(COLUMNS, &[(&name, Type::TEXT)]).await.map_err(Failure::from)?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let column = |wanted: &str| {
+        let row = rows.iter().find(|row| row.get::<_, &str>(1) == wanted);
+        row.map_or_else(|| "missing".to_owned(), |row| row.get(2))
+    };
+    let (sid, sess, expire) = (column("sid"), column("sess"), column("expire"));
+    let fits = ["character varying", "text", "character"].contains(&sid.as_str())
+        && ["json", "jsonb"].contains(&sess.as_str())
+        && ["timestamp without time zone", "timestamp with time zone"].contains(&expire.as_str());
+    if !fits {
+        return Err(Error::config(format!(
+            "expected the table {name} to have connect-pg-simple's columns sid (varchar or text), sess (json or jsonb) and \
+             expire (timestamp or timestamptz), found sid {sid}, sess {sess}, expire {expire}; choose another table name, or move that table away"
+        )));
+    }
+    Ok(Some(Found { schema: first.get(0), sess, expire }))
+}
+
+async fn create(client: &Client, settings: &PostgresBuilder) -> Result<(), Failure> {
+    let name = qualified(settings.schema.as_deref(), &settings.table);
+    let schema = settings.schema.as_deref().map(|schema| format!("CREATE SCHEMA IF NOT EXISTS {};", quote(schema)));
+    let batch = format!(
+        "{}CREATE TABLE {name} (\"sid\" varchar NOT NULL COLLATE \"default\", \"sess\" json NOT NULL, \"expire\" timestamp(6) NOT NULL, \
+         CONSTRAINT {} PRIMARY KEY (\"sid\")); CREATE INDEX {} ON {name} (\"expire\");",
+        schema.unwrap_or_default(),
+        quote(&derived("", &settings.table, "_pkey")),
+        quote(&derived("IDX_", &settings.table, "_expire")),
+    );
+    Ok(client.batch_execute(&batch).await?)
+}
+
+/// What PostgreSQL answers when two processes create the same thing at once.
+fn is_creation_race(failure: &Failure) -> bool {
+    const RACES: [SqlState; 5] = [
+        SqlState::DUPLICATE_TABLE,
+        SqlState::UNIQUE_VIOLATION,
+        SqlState::DUPLICATE_SCHEMA,
+        SqlState::DUPLICATE_OBJECT,
+        SqlState::T_R_DEADLOCK_DETECTED,
+    ];
+    RACES.iter().any(|state| failure.is(state))
+}
+
+fn cannot_create(settings: &PostgresBuilder, failure: Failure) -> Error {
+    if failure.is(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        let name = qualified(settings.schema.as_deref(), &settings.table);
+        return Error::config(format!(
+            "the session table {name} is missing and this role may not create it; create it as its owner, or grant CREATE on the schema"
+        ));
+    }
+    failure.into()
+}
+
+async fn adopt(client: &Client, settings: &PostgresBuilder, found: Found, how: &str) -> Result<Table, Error> {
+    const FACTS: &str = "SELECT c.relkind IN ('v', 'f') OR EXISTS (SELECT 1 FROM pg_catalog.pg_index i \
+          JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
+          WHERE i.indrelid = c.oid AND i.indisunique AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = 'sid'), \
+        c.relkind IN ('v', 'f') OR EXISTS (SELECT 1 FROM pg_catalog.pg_index i \
+          JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
+          WHERE i.indrelid = c.oid AND a.attname = 'expire'), \
+        current_setting('TimeZone'), current_setting('synchronous_commit') \
+        FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1)";
+    let quoted = qualified(Some(&found.schema), &settings.table);
+    let facts = client.query_typed_one(FACTS, &[(&quoted, Type::TEXT)]).await.map_err(Failure::from)?;
+    let (unique, indexed): (bool, bool) = (facts.get(0), facts.get(1));
+    let (zone, commit): (&str, &str) = (facts.get(2), facts.get(3));
+    if !unique {
+        return Err(Error::config(format!(
+            "expected the table {quoted} to have a primary key on sid, found none; add one: ALTER TABLE {quoted} ADD PRIMARY KEY (sid)"
+        )));
+    }
+    if !indexed {
+        tracing::warn!(
+            "the table {quoted} has no index on expire, so that sweeping reads all of it; add one: CREATE INDEX CONCURRENTLY ON {quoted} (expire)"
+        );
+    }
+    if commit == "off" {
+        tracing::warn!(
+            "synchronous_commit is off for this role or database: a sign-out that was acknowledged can be lost when the server crashes"
+        );
+    }
+    let expire = match found.expire.as_str() {
+        "timestamp with time zone" => "timestamptz".to_owned(),
+        _ if ["UTC", "Etc/UTC", "GMT"].contains(&zone) => "timestamp".to_owned(),
+        _ => format!("timestamp in {zone}"),
+    };
+    Ok(Table {
+        description: format!("PostgreSQL, {}.{} ({how}, {}, {expire})", found.schema, settings.table, found.sess),
+        sql: Sql::new(&quoted, &found.sess, &found.expire),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_and_derived_names_fit() {
+        assert_eq!(qualified(None, r#"s"; drop table x;--"#), r#""s""; drop table x;--""#);
+        assert_eq!(derived("IDX_", "session", "_expire"), "IDX_session_expire");
+        let long = "é".repeat(31);
+        assert!(derived("IDX_", &long, "_expire").len() <= MAX_IDENTIFIER);
+        assert!(check_identifier(&"a".repeat(64)).is_err());
+        assert!(check_identifier("").is_err());
+    }
+}

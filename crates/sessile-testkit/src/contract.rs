@@ -1,0 +1,233 @@
+//! What every store has to do, as tests: [`store_contract!`](crate::store_contract) runs each clause as a test of its own
+//! on a fresh database.
+//!
+//! The clauses know a store by its public traits only, so a store outside this repository is held to the same words. They
+//! bring their own time, which is in the year 2040, and never wait for it: a store compares its rows with the time that it is
+//! given, never with a clock of its own.
+//!
+//! ```
+//! use sessile_core::MemoryStore;
+//! use sessile_testkit::{contract, store_contract};
+//!
+//! struct Memory(MemoryStore);
+//!
+//! impl contract::Fixture for Memory {
+//!     type Store = MemoryStore;
+//!
+//!     async fn open(&self) -> MemoryStore {
+//!         self.0.clone()
+//!     }
+//! }
+//!
+//! store_contract!(memory, async || Memory(MemoryStore::new()));
+//! # fn main() {}
+//! ```
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test tools: what goes wrong here ends the test")]
+
+mod crowd;
+mod ends;
+mod sweeps;
+mod values;
+mod writes;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sessile_core::{KeyForm, Record, SessionId, Store, StoreKey};
+
+pub use crowd::*;
+pub use ends::*;
+pub use sweeps::*;
+pub use values::*;
+pub use writes::*;
+
+/// One empty database of a store's kind, for one clause. It keeps what the database needs (a directory, a server) until
+/// it is dropped.
+pub trait Fixture: Sized {
+    /// The store under test.
+    type Store: Store;
+
+    /// A store on this database. Each call gives an instance of its own, like another process that shares the database.
+    fn open(&self) -> impl Future<Output = Self::Store>;
+
+    /// Whether a document comes back byte for byte, key order, spaces, `1E400` and lone surrogates included. A store that
+    /// keeps JSON as a tree (PostgreSQL's `jsonb`) says `false`, and is held to the values alone.
+    fn keeps_bytes(&self) -> bool {
+        true
+    }
+
+    /// Writes a row as another program would, past the store and unchecked; `false` where this fixture has no such way.
+    /// Then the rows that only this can make are not tested.
+    #[allow(unused_variables, reason = "the names are the documentation")]
+    fn plant(&self, key: &str, document: &str, expires_at: SystemTime) -> impl Future<Output = bool> {
+        async { false }
+    }
+}
+
+/// When the clauses happen: 2040-01-01 12:00:00 UTC. Later than any clock that runs these tests, so that a store that
+/// lets its database expire rows keeps them, and later than 32 bits of seconds reach.
+pub const NOW: Duration = Duration::from_secs(2_209_032_000);
+
+/// Expands to a module with one test per clause of the store contract.
+///
+/// The first argument names the module, the second is an async function or closure that makes an empty
+/// [`Fixture`](crate::contract::Fixture); it is called once per test, and tests run side by side. No other dependency is
+/// needed: the tests bring their runtime.
+///
+/// ```
+/// # use sessile_core::MemoryStore;
+/// # use sessile_testkit::{contract, store_contract};
+/// # struct Memory(MemoryStore);
+/// # impl contract::Fixture for Memory {
+/// #     type Store = MemoryStore;
+/// #     async fn open(&self) -> MemoryStore { self.0.clone() }
+/// # }
+/// store_contract!(memory, async || Memory(MemoryStore::new()));
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! store_contract {
+    ($module:ident, $fixture:expr) => {
+        mod $module {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $crate::store_contract! { @clauses $fixture;
+                // writes
+                an_unknown_session_is_absent
+                insert_creates_and_load_reads_it_back
+                insert_never_overwrites
+                update_replaces_the_document_and_the_end
+                update_never_creates
+                a_stale_update_writes_nothing
+                a_record_that_was_never_read_replaces_nothing
+                touch_moves_the_end_and_leaves_the_document_alone
+                touch_can_shorten
+                touch_never_creates
+                rotate_moves_the_session_to_its_new_key
+                rotate_never_creates
+                a_stale_rotate_moves_nothing
+                rotate_onto_a_taken_key_loses_neither_session
+                a_key_that_was_rotated_away_stays_gone
+                a_rotated_session_rotates_again
+                remove_says_true_then_false
+                a_removed_session_stays_gone_whatever_is_in_flight
+                writes_leave_other_sessions_alone
+                // ends
+                a_session_lives_until_its_end_and_not_a_millisecond_longer
+                an_expired_session_cannot_be_written_touched_or_rotated
+                an_end_is_never_early_and_at_most_one_second_late
+                ends_far_away_are_kept
+                ends_in_1970_are_kept
+                a_record_tells_when_it_was_read
+                the_stores_own_clock_agrees_with_this_hosts
+                // sweeps
+                sweep_removes_what_has_expired_and_counts_it
+                sweep_leaves_a_session_at_its_very_end
+                sweep_honours_its_limit
+                sweep_leaves_what_was_touched_in_time
+                two_sweepers_count_each_session_once
+                // values
+                every_json_value_comes_back
+                unicode_comes_back
+                a_megabyte_comes_back
+                hostile_session_keys_are_only_names
+                hostile_data_keys_come_back
+                an_express_session_is_read_and_written_back
+                the_document_keeps_its_bytes_and_order
+                a_row_that_is_no_session_is_poisoned_and_left_alone
+                a_row_that_is_no_object_is_poisoned_and_left_alone
+                a_poisoned_row_can_be_removed
+                neither_description_nor_debug_shows_a_secret
+                // crowd
+                two_instances_see_each_others_writes_at_once
+                sixty_four_sessions_at_once_are_all_kept
+                one_of_many_creators_of_a_key_wins
+                one_of_many_updates_of_a_revision_wins
+                one_of_many_rotations_wins
+                increments_of_many_tasks_are_never_lost
+                touches_and_an_update_at_once_all_count
+                nothing_revives_a_session_removed_meanwhile
+                a_call_given_up_leaves_the_store_working
+            }
+        }
+    };
+    (@clauses $fixture:expr; $($clause:ident)+) => {
+        $(
+            #[test]
+            fn $clause() {
+                $crate::contract::run($fixture, $crate::contract::$clause);
+            }
+        )+
+    };
+}
+
+/// Runs one clause on a fixture of its own. For [`store_contract!`](crate::store_contract).
+#[doc(hidden)]
+pub fn run<F, Made, Clause>(fixture: impl FnOnce() -> Made, clause: impl FnOnce(F) -> Clause)
+where
+    F: Fixture,
+    Made: Future<Output = F>,
+    Clause: Future<Output = ()>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async { clause(fixture().await).await });
+}
+
+/// The store's key of this name.
+pub fn key(name: &str) -> StoreKey {
+    StoreKey::new(&SessionId::parse(name).expect("a name that fits a session id"), KeyForm::Raw)
+}
+
+/// A record that no store has seen, with this document.
+pub fn record(document: &str, expires_at: SystemTime) -> Record {
+    let mut record = Record::stored(&key("new"), document, expires_at, at(0)).expect("a session's document");
+    record.revision = None;
+    record
+}
+
+/// [`NOW`] and that many milliseconds.
+fn at(millis: u64) -> SystemTime {
+    UNIX_EPOCH + NOW + Duration::from_millis(millis)
+}
+
+/// An hour after [`NOW`], when most sessions of the clauses end.
+fn later() -> SystemTime {
+    at(3_600_000)
+}
+
+/// A session's document with this value under `v`.
+fn document(value: &str) -> String {
+    format!(r#"{{"cookie":{{"originalMaxAge":3600000,"path":"/"}},"v":{value}}}"#)
+}
+
+/// Stores a session with this value under `v`, and reads it back.
+async fn stored(store: &impl Store, name: &str, value: &str) -> Record {
+    let written = store.insert(&key(name), &record(&document(value), later())).await.unwrap();
+    assert_eq!(written, sessile_core::Written::Done);
+    found(store, name).await
+}
+
+/// The session of this name at [`NOW`].
+async fn load(store: &impl Store, name: &str) -> Option<Record> {
+    store.load(&key(name), at(0)).await.unwrap()
+}
+
+/// The session of this name, which is there.
+async fn found(store: &impl Store, name: &str) -> Record {
+    load(store, name).await.unwrap_or_else(|| panic!("expected a session {name:?}, found none"))
+}
+
+/// The record with another value under `v`.
+fn changed(record: &Record, value: &str) -> Record {
+    let mut record = record.clone();
+    record.data.insert("v", value);
+    record
+}
+
+/// The JSON text under `v` of the session of this name, without the spaces that a store may add or drop.
+async fn value(store: &impl Store, name: &str) -> Option<String> {
+    let record = load(store, name).await?;
+    let json: serde_json::Value = serde_json::from_str(record.data.get("v")?).unwrap();
+    Some(json.to_string())
+}
