@@ -74,6 +74,12 @@ impl Cookie {
         Self { secure: Secure::Never, same_site: None, persistent: false, ..Self::new("connect.sid") }
     }
 
+    /// The same attributes under another name.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into().into();
+        self
+    }
+
     /// Shares the cookie with the subdomains of this domain. Default: only the host that set it.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into().into());

@@ -238,7 +238,7 @@ pub(crate) struct Meta {
 
 impl Meta {
     fn parse(json: &str) -> Result<Self, Error> {
-        serde_json::from_str(json).map_err(|error| shape(SESSILE, &error))
+        parse_object(SESSILE, json)
     }
 }
 
@@ -303,7 +303,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<MaxAge, 
 
 impl StoredCookie {
     fn parse(json: &str) -> Result<Self, Error> {
-        serde_json::from_str(json).map_err(|error| shape(COOKIE, &error))
+        parse_object(COOKIE, json)
     }
 
     /// The cookie's lifetime; `None` when it ends with the browser. A negative one counts as over.
@@ -339,11 +339,14 @@ impl StoredCookie {
     }
 }
 
-/// Which part of a row is wrong, without a word of what is in it.
-fn shape(part: &str, error: &serde_json::Error) -> Error {
-    Error::poisoned(format!(
-        "expected the row's `{part}` to be an object of the known shape; {:?} error at column {}",
-        error.classify(),
-        error.column()
-    ))
+/// Reads one of the known objects. An error says which part of the row is wrong, without a word of what is in it.
+fn parse_object<T: serde::de::DeserializeOwned>(part: &str, json: &str) -> Result<T, Error> {
+    let expected = format!("expected the row's `{part}` to be an object of the known shape");
+    // A derived reader would take an array for an object's fields in order.
+    if !json.starts_with('{') {
+        return Err(Error::poisoned(expected));
+    }
+    serde_json::from_str(json).map_err(|error| {
+        Error::poisoned(format!("{expected}; {:?} error at column {}", error.classify(), error.column()))
+    })
 }

@@ -91,7 +91,7 @@ impl PostgresBuilder {
     /// When the settings are wrong, the server cannot be reached, or the existing table is not a session table.
     pub async fn connect(self) -> Result<PostgresStore, Error> {
         let store = self.connect_lazy()?;
-        store.table().await?;
+        store.prepare().await?;
         Ok(store)
     }
 

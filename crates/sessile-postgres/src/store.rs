@@ -55,6 +55,14 @@ impl PostgresStore {
         PostgresBuilder::new(url.into())
     }
 
+    /// Finds or creates the table now instead of on first use.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or the existing table is not a session table.
+    pub async fn prepare(&self) -> Result<(), Error> {
+        self.table().await.map(drop)
+    }
+
     pub(crate) fn new(settings: PostgresBuilder) -> Result<Self, Error> {
         let (url, tls) = tls::split_url(&settings.url)?;
         let mut config: tokio_postgres::Config = url.parse().map_err(|_| {
@@ -84,14 +92,10 @@ impl PostgresStore {
         if let Some(table) = shared.table.get() {
             return Ok(table);
         }
-        shared
-            .table
-            .get_or_try_init(|| async {
-                let table = table::prepare(&shared.pool, &shared.settings).await?;
-                tracing::debug!("session store: {}", table.description);
-                Ok(table)
-            })
-            .await
+        // Those who wait here while the server is silent do not add up their waits.
+        let limit = shared.settings.connect_timeout * 2;
+        let prepared = shared.table.get_or_try_init(|| table::prepare(&shared.pool, &shared.settings));
+        tokio::time::timeout(limit, prepared).await.map_err(|_| Failure::Slow(limit))?
     }
 
     fn lanes(&self, table: &Table) -> &Lanes {

@@ -1,5 +1,8 @@
 //! What Sessile's own tests, and the tests of new stores and adapters, are made of.
 
+pub mod clock;
+pub mod conformance;
 pub mod contract;
 pub mod http;
 pub mod postgres;
+pub mod spy;

@@ -1,1 +1,142 @@
-//! s
+//! Configuration from code, the environment and `sessile.toml`, in that order of nearness.
+//!
+//! One table, [`declared`], names every setting once: its path in the file, its environment variable, its kind, what it
+//! means and where its value goes. The documentation page and `sessile config check` are made from the same table.
+//! Everything that is wrong is reported at once, because a deployment that fails five times for five mistakes costs
+//! five deployments.
+//!
+//! ```
+//! use sessile_core::settings::Settings;
+//!
+//! let settings = Settings::builder()
+//!     .set("cookie.name", "sid")
+//!     .variables([("SESSION_SECRET", "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds"), ("SESSION_TIMEOUT", "1800000")])
+//!     .default_file()
+//!     .resolve()?;
+//! assert_eq!(settings.pool().max, 10);
+//! let config = settings.config();
+//! # Ok::<(), sessile_core::settings::SettingsError>(())
+//! ```
+//!
+//! An application calls [`Builder::environment`] where this example names its variables.
+
+mod builder;
+mod declared;
+mod environment;
+mod error;
+mod file;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+pub use builder::{Builder, DEFAULT_FILE};
+pub use declared::{Declared, declared};
+pub use error::{Origin, Problem, SettingsError};
+
+use crate::Config;
+use declared::Values;
+
+/// Settings that were found to work, and where each came from.
+#[derive(Clone)]
+pub struct Settings {
+    config: Config,
+    values: Values,
+    origins: BTreeMap<&'static str, Origin>,
+    warnings: Vec<String>,
+}
+
+/// How many connections to the database, and how long they wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// The most connections that are open at once. Default 10.
+    pub max: usize,
+    /// How long an unused connection stays open. Default 30 seconds.
+    pub idle_timeout: Duration,
+    /// How long a connection may take to open. Default 2 seconds.
+    pub connect_timeout: Duration,
+}
+
+/// One setting as it is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explained {
+    /// Its path in `sessile.toml`.
+    pub name: &'static str,
+    /// Its environment variable.
+    pub variable: &'static str,
+    /// Its value in words, without secrets.
+    pub value: String,
+    /// Where the value came from.
+    pub origin: Origin,
+}
+
+impl Settings {
+    /// Nothing set yet.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The configuration of [`Sessions`](crate::Sessions).
+    pub fn config(&self) -> Config {
+        self.config.clone()
+    }
+
+    /// `database.url`, with its password.
+    pub fn database_url(&self) -> Option<&str> {
+        self.values.database_url.as_deref()
+    }
+
+    /// `pool.*`.
+    pub fn pool(&self) -> Pool {
+        self.values.pool
+    }
+
+    /// `table.name`. Default `session`, as connect-pg-simple calls it.
+    pub fn table(&self) -> &str {
+        &self.values.table
+    }
+
+    /// `table.schema`; `None` leaves it to the connection's `search_path`.
+    pub fn schema(&self) -> Option<&str> {
+        self.values.schema.as_deref()
+    }
+
+    /// `sweep.interval`, for [`Sessions::spawn_sweeper`](crate::Sessions); `None` when this process is not to sweep.
+    pub fn sweep_interval(&self) -> Option<Duration> {
+        self.values.sweep_interval
+    }
+
+    /// What works but is probably not meant, and what was changed to make the rest work. For a start-up log.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Every setting as it is in force, without secrets.
+    ///
+    /// ```
+    /// # use sessile_core::settings::Settings;
+    /// # let secret = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
+    /// let settings = Settings::builder().set("session.secret", secret).resolve()?;
+    /// let all: Vec<String> = settings.explain().map(|one| format!("{} = {}", one.name, one.value)).collect();
+    /// assert!(all.contains(&"session.secret = 1 secret, hidden".to_owned()));
+    /// # Ok::<(), sessile_core::settings::SettingsError>(())
+    /// ```
+    pub fn explain(&self) -> impl Iterator<Item = Explained> {
+        declared().iter().map(|setting| Explained {
+            name: setting.path(),
+            variable: setting.variable(),
+            value: setting.show(&self.values),
+            origin: self.origins.get(setting.path()).cloned().unwrap_or(Origin::Default),
+        })
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.explain().map(|one| (one.name, one.value))).finish()
+    }
+}

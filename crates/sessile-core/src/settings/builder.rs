@@ -1,0 +1,271 @@
+//! Gathers what each source says, lets the nearest win, and finds everything that is wrong.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use super::declared::{Declared, Values, declared};
+use super::error::{Origin, Problem, SettingsError};
+use super::file::{self, Written};
+use super::{Settings, environment, parse};
+use crate::Secure;
+
+/// The file that [`Builder::default_file`] reads.
+pub const DEFAULT_FILE: &str = "sessile.toml";
+
+/// A timeout below this was probably meant in seconds.
+const SUSPICIOUSLY_SHORT: Duration = Duration::from_secs(60);
+
+/// What one source says about the settings it names.
+type Layer = BTreeMap<&'static str, (Written, Origin)>;
+
+/// Gathers settings. The order of the calls does not matter: code is nearest, then the environment, then the file, then
+/// the application's own defaults.
+#[derive(Default)]
+#[must_use = "nothing is read and checked before `resolve`"]
+pub struct Builder {
+    code: Layer,
+    environment: Layer,
+    file: Layer,
+    fallback: Layer,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+    file_is_broken: bool,
+}
+
+impl Builder {
+    /// Sets a setting in code, nearer than any other source. The value is written as in an environment variable.
+    pub fn set(mut self, path: &str, value: impl ToString) -> Self {
+        match known(path, Origin::Code) {
+            Ok(setting) => {
+                self.code.insert(setting.path(), (Written::Text(value.to_string()), Origin::Code));
+            }
+            Err(problem) => self.problems.push(problem),
+        }
+        self
+    }
+
+    /// Sets what holds when no other source says anything: an application's own default.
+    pub fn fallback(mut self, path: &str, value: impl ToString) -> Self {
+        match known(path, Origin::Fallback) {
+            Ok(setting) => {
+                self.fallback.insert(setting.path(), (Written::Text(value.to_string()), Origin::Fallback));
+            }
+            Err(problem) => self.problems.push(problem),
+        }
+        self
+    }
+
+    /// Reads the process's environment.
+    pub fn environment(self) -> Self {
+        self.variables(environment::variables())
+    }
+
+    /// Reads these variables as if they were the environment. An empty one counts as not set. A secret may instead be
+    /// in a file that the variable with `_FILE` behind its name names; a line break at the file's end does not count.
+    pub fn variables<K: Into<OsString>, V: Into<OsString>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let variables: BTreeMap<OsString, OsString> = variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        for setting in declared() {
+            let name = setting.variable();
+            let in_file = format!("{name}_FILE");
+            let path = variables.get(&OsString::from(&in_file)).filter(|_| setting.is_secret());
+            let (name, value) = match (variables.get(&OsString::from(name)), path) {
+                (Some(_), Some(_)) => {
+                    let message = format!("expected one of {name} and {in_file}, found both; drop one");
+                    self.problems.push(Problem::new(setting.path(), Origin::Variable(in_file), message));
+                    continue;
+                }
+                (Some(value), None) => {
+                    let text = value.to_str().map(str::to_owned);
+                    (name.to_owned(), text.ok_or_else(|| "expected UTF-8, found other bytes".to_owned()))
+                }
+                (None, Some(path)) => {
+                    let read = fs::read_to_string(path).map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+                    let problem = |error| format!("expected a readable file, found {}: {error}", path.display());
+                    (in_file, read.map_err(problem))
+                }
+                (None, None) => continue,
+            };
+            let origin = Origin::Variable(name);
+            match value {
+                Ok(text) => {
+                    self.environment.insert(setting.path(), (Written::Text(text), origin));
+                }
+                Err(message) => self.problems.push(Problem::new(setting.path(), origin, message)),
+            }
+        }
+        self.warnings.extend(variables.keys().filter_map(|name| misspelt(name.to_str()?)));
+        self
+    }
+
+    /// Reads a file that has to be there.
+    pub fn file(self, path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref();
+        self.read_file(path, fs::read_to_string(path))
+    }
+
+    /// Reads `sessile.toml` in the working directory, if it is there.
+    pub fn default_file(self) -> Self {
+        let path = Path::new(DEFAULT_FILE);
+        match fs::read_to_string(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self,
+            read => self.read_file(path, read),
+        }
+    }
+
+    /// Whether a source that was read so far sets this setting. Fallbacks do not count.
+    pub fn is_set(&self, path: &str) -> bool {
+        [&self.code, &self.environment, &self.file].into_iter().any(|layer| layer.contains_key(path))
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// With every problem there is, when there is one.
+    pub fn resolve(mut self) -> Result<Settings, SettingsError> {
+        let mut given = Layer::new();
+        for mut layer in [self.fallback, self.file, self.environment, self.code] {
+            self.problems.extend(split_table_name(&mut layer));
+            given.extend(layer);
+        }
+        let mut values = Values::default();
+        for setting in declared() {
+            let Some((written, origin)) = given.get(setting.path()) else { continue };
+            if let Err(faults) = setting.apply(&mut values, written) {
+                let problem = |fault| Problem::new(setting.path(), origin.clone(), fault);
+                self.problems.extend(faults.into_iter().map(problem));
+            }
+        }
+        let origins: BTreeMap<_, _> = given.into_iter().map(|(path, (_, origin))| (path, origin)).collect();
+        self.warnings.extend(rename_shared_cookie(&mut values, &origins));
+        self.warnings.extend(suspicions(&values));
+        self.problems.extend(cookie_problems(&values, &origins));
+        let secret_is_missing = values.secrets.is_empty() && !about(&self.problems, "session.secret");
+        if secret_is_missing && !self.file_is_broken {
+            let origin = origins.get("session.secret").cloned().unwrap_or(Origin::Default);
+            self.problems.push(Problem::new(
+                "session.secret",
+                origin,
+                "expected at least one secret of 32 bytes or more, found none; set SESSION_SECRET, make one with \
+                 `openssl rand -base64 32`",
+            ));
+        }
+        if self.problems.is_empty() {
+            match values.config() {
+                Ok(config) => return Ok(Settings { config, values, origins, warnings: self.warnings }),
+                // Each of its rules was asked above; should it ever learn another, that one is told here.
+                Err(error) => self.problems.push(Problem::between([], error.to_string())),
+            }
+        }
+        Err(SettingsError { problems: self.problems })
+    }
+
+    fn read_file(mut self, path: &Path, read: std::io::Result<String>) -> Self {
+        let text = match read {
+            Ok(text) => text,
+            Err(error) => {
+                let message = format!("expected a readable file, found {}: {error}", path.display());
+                self.problems.push(Problem::between([], message));
+                self.file_is_broken = true;
+                return self;
+            }
+        };
+        let contents = file::read(path, &text);
+        self.file_is_broken |= contents.is_broken;
+        self.problems.extend(contents.problems);
+        for (path, written, origin) in contents.values {
+            match known(&path, origin.clone()) {
+                Ok(setting) => {
+                    self.file.insert(setting.path(), (written, origin));
+                }
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+        self
+    }
+}
+
+fn known(path: &str, origin: Origin) -> Result<&'static Declared, Problem> {
+    declared().iter().find(|setting| setting.path() == path).ok_or_else(|| {
+        let advice = match parse::nearest(path, declared().iter().map(Declared::path)) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => "`sessile config reference` lists all settings".into(),
+        };
+        Problem::new(path, origin, format!("expected the name of a setting, found an unknown one; {advice}"))
+    })
+}
+
+/// A variable that is none of ours but looks like a slip of the pen. It may belong to someone else, so it is no error.
+fn misspelt(name: &str) -> Option<String> {
+    let stem = name.strip_suffix("_FILE").unwrap_or(name);
+    let meant = parse::nearest(stem, declared().iter().map(Declared::variable)).filter(|meant| *meant != stem)?;
+    Some(format!("the environment variable {name} is not read; did you mean {meant}?"))
+}
+
+/// `schema.table` as the table's name sets both.
+fn split_table_name(layer: &mut Layer) -> Option<Problem> {
+    let (Written::Text(name), origin) = layer.get("table.name")?.clone() else { return None };
+    let (schema, table) = name.split_once('.')?;
+    let (table, schema) = (Written::Text(table.to_owned()), Written::Text(schema.to_owned()));
+    layer.insert("table.name", (table, origin.clone()));
+    match (layer.insert("table.schema", (schema.clone(), origin.clone())), schema) {
+        (Some((Written::Text(other), other_origin)), Written::Text(schema)) if other != schema => {
+            let sources = [("table.name".into(), origin), ("table.schema".into(), other_origin)];
+            Some(Problem::between(
+                sources,
+                format!("expected one schema, found {schema:?} before the table's name and {other:?}; drop one"),
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// A cookie with a domain cannot bear the default name: browsers refuse `__Host-` then.
+fn rename_shared_cookie(values: &mut Values, origins: &BTreeMap<&'static str, Origin>) -> Option<String> {
+    let bears_default = &*values.cookie.name == "__Host-sid" && !origins.contains_key("cookie.name");
+    if values.cookie.domain.is_none() || !bears_default {
+        return None;
+    }
+    values.cookie.name = "__Secure-sid".into();
+    Some("the cookie is named __Secure-sid, because cookie.domain is set and browsers refuse __Host-sid then".into())
+}
+
+/// Rules between the settings of the cookie, each with the settings that take part.
+fn cookie_problems(values: &Values, origins: &BTreeMap<&'static str, Origin>) -> Vec<Problem> {
+    let given = || {
+        let cookie = origins.iter().filter(|(path, _)| path.starts_with("cookie."));
+        cookie.map(|(path, origin)| (path.to_string(), origin.clone()))
+    };
+    values.cookie.faults().into_iter().map(|fault| Problem::between(given(), fault)).collect()
+}
+
+fn suspicions(values: &Values) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if values.idle() < SUSPICIOUSLY_SHORT {
+        let ms = values.idle().as_millis();
+        warnings.push(format!("session.timeout is {ms} milliseconds; if seconds were meant, write {ms}000"));
+    }
+    if let (Secure::Never, Some(domain)) = (values.cookie.secure, &values.cookie.domain)
+        && !["localhost", "test", "local", "internal"].contains(&domain.rsplit('.').next().unwrap_or_default())
+    {
+        warnings.push(format!("the cookie is not Secure and goes to every host of {domain} over plain HTTP"));
+    }
+    if values.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+        warnings.push("trust_proxy names every address, so every client can claim to have come over HTTPS".into());
+    }
+    warnings
+}
+
+fn about(problems: &[Problem], setting: &str) -> bool {
+    problems.iter().any(|problem| problem.sources().iter().any(|(name, _)| name == setting))
+}

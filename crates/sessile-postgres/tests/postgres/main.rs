@@ -1,0 +1,19 @@
+//! The PostgreSQL store on a real PostgreSQL server.
+
+mod contract;
+mod failures;
+mod table;
+
+use sessile_core::codec::{Keyring, Secret};
+use sessile_core::{Config, Cookie, KeyForm, Sessions, Store};
+use sessile_testkit::http::Browser;
+
+/// The conformance app over this store, as a browser sees it.
+async fn browser(store: impl Store) -> Browser {
+    Browser::new(&sessile_testkit::conformance::start(sessions(store)).await)
+}
+
+fn sessions(store: impl Store) -> Sessions {
+    let secret = Keyring::new([Secret::dangerous("keyboard cat")]).unwrap();
+    Sessions::new(store, Config::express(secret).unwrap().cookie(Cookie::express()).unwrap().key_form(KeyForm::Raw))
+}

@@ -1,0 +1,136 @@
+//! The conformance app: one small application over the public API that tests drive from outside, over any store and
+//! beside an Express app with the same routes.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::extract::Query;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use sessile_core::{Error, Session, Sessions};
+use sessile_tower::{SessionLayer, SignedIn};
+
+type Answer = Result<Json<Value>, Error>;
+type Arguments = Query<HashMap<String, String>>;
+
+/// The application over these sessions.
+pub fn router(sessions: Sessions) -> Router {
+    Router::new()
+        .route("/anon", get(async || "ok"))
+        .route("/read", get(read))
+        .route("/data", get(data))
+        .route("/set", post(set))
+        .route("/incr", post(incr))
+        .route("/remove", post(remove))
+        .route("/slow-set", post(slow_set))
+        .route("/slow-read", get(slow_read))
+        .route("/login", post(login))
+        .route("/logout", post(logout))
+        .route("/regenerate", post(regenerate))
+        .route("/fail-after-set", get(fail_after_set))
+        .route("/whoami", get(whoami))
+        .layer(SessionLayer::new(sessions))
+}
+
+/// Serves the application on this listener, with the peers' addresses.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: tokio::net::TcpListener, sessions: Sessions) -> std::io::Result<()> {
+    let service = router(sessions).into_make_service_with_connect_info::<std::net::SocketAddr>();
+    axum::serve(listener, service).await
+}
+
+/// Starts the application on a free loopback port, for as long as the runtime lives, and gives its address.
+pub async fn start(sessions: Sessions) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
+    let address = listener.local_addr().expect("the address of a bound listener");
+    tokio::spawn(serve(listener, sessions));
+    format!("http://{address}")
+}
+
+fn argument<'a>(arguments: &'a HashMap<String, String>, name: &str) -> &'a str {
+    arguments.get(name).map_or("", String::as_str)
+}
+
+/// The session's data as it is stored: parsing it here would lose what Rust cannot hold.
+fn raw(json: String) -> Response {
+    ([(CONTENT_TYPE, "application/json")], json).into_response()
+}
+
+async fn pause(arguments: &HashMap<String, String>) {
+    let millis = argument(arguments, "ms").parse().unwrap_or(0);
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+async fn read(session: Session, Query(arguments): Arguments) -> Answer {
+    let value: Option<Value> = session.get(argument(&arguments, "k"))?;
+    Ok(Json(json!({ "value": value })))
+}
+
+async fn data(session: Session) -> Response {
+    raw(session.to_json())
+}
+
+async fn set(session: Session, Query(arguments): Arguments) -> Answer {
+    session.insert(argument(&arguments, "k"), argument(&arguments, "v"))?;
+    Ok(Json(json!({ "ok": true })))
+}
+
+async fn incr(session: Session, Query(arguments): Arguments) -> Answer {
+    let value = session.update(argument(&arguments, "k"), |n: Option<i64>| n.unwrap_or(0) + 1)?;
+    Ok(Json(json!({ "value": value })))
+}
+
+async fn remove(session: Session, Query(arguments): Arguments) -> Answer {
+    session.remove(argument(&arguments, "k"))?;
+    Ok(Json(json!({ "ok": true })))
+}
+
+async fn slow_set(session: Session, Query(arguments): Arguments) -> Answer {
+    pause(&arguments).await;
+    set(session, Query(arguments)).await
+}
+
+async fn slow_read(session: Session, Query(arguments): Arguments) -> Response {
+    pause(&arguments).await;
+    raw(session.to_json())
+}
+
+async fn login(session: Session, Query(arguments): Arguments) -> Answer {
+    session.sign_in(argument(&arguments, "user"))?;
+    Ok(identity(&session))
+}
+
+async fn logout(session: Session) -> Answer {
+    session.end()?;
+    Ok(Json(json!({ "ok": true })))
+}
+
+async fn regenerate(session: Session, Query(arguments): Arguments) -> Result<Response, Error> {
+    session.rotate()?;
+    let fails = argument(&arguments, "fail") == "1";
+    Ok(if fails { failed() } else { Json(json!({ "ok": true })).into_response() })
+}
+
+async fn fail_after_set(session: Session, arguments: Arguments) -> Result<Response, Error> {
+    let _done = set(session, arguments).await?;
+    Ok(failed())
+}
+
+async fn whoami(SignedIn { session, .. }: SignedIn) -> Json<Value> {
+    identity(&session)
+}
+
+fn identity(session: &Session) -> Json<Value> {
+    let user = session.owner().map(|owner| owner.as_str().to_owned());
+    Json(json!({ "user": user, "handle": session.handle().as_str() }))
+}
+
+fn failed() -> Response {
+    (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "error": "failed as asked" }))).into_response()
+}

@@ -1,0 +1,161 @@
+//! A store that keeps a list of what it was asked, and fails when it is told to.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use sessile_core::{Error, Record, Store, StoreKey, Sweep, Written};
+
+/// Another store, watched. Clones share the list and the orders: give one to the sessions and keep one.
+///
+/// ```
+/// # use sessile_core::{Config, MemoryStore, Sessions, Store};
+/// # use sessile_testkit::{contract::key, spy::{Call, SpyStore}};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let spy = SpyStore::new(MemoryStore::new());
+/// spy.fail_all(Call::Remove);
+/// assert!(spy.remove(&key("a")).await.unwrap_err().is_unavailable());
+/// assert!(spy.load(&key("a"), std::time::SystemTime::UNIX_EPOCH).await.unwrap().is_none());
+/// assert_eq!(spy.calls(), [Call::Remove, Call::Load]);
+/// # });
+/// ```
+#[derive(Debug)]
+pub struct SpyStore<S> {
+    store: Arc<S>,
+    notes: Arc<Mutex<Notes>>,
+}
+
+/// What a store was asked. Which session it was about is not noted: a key is a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is the method of its name")]
+pub enum Call {
+    Load,
+    Insert,
+    Update,
+    Rotate,
+    Touch,
+    Remove,
+    Sweep,
+    Time,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    calls: Vec<Call>,
+    /// How many of the next calls fail.
+    fail_next: usize,
+    /// The kinds of calls that always fail.
+    fail_all: Vec<Call>,
+}
+
+impl<S: Store> SpyStore<S> {
+    /// Watches this store.
+    pub fn new(store: S) -> Self {
+        Self { store: Arc::new(store), notes: Arc::default() }
+    }
+
+    /// The calls so far, those that failed included, in order.
+    pub fn calls(&self) -> Vec<Call> {
+        self.notes().calls.clone()
+    }
+
+    /// Forgets the calls so far. Orders to fail stand.
+    pub fn clear(&self) {
+        self.notes().calls.clear();
+    }
+
+    /// Makes the next calls, of whatever kind, fail as unavailable. They do not reach the store.
+    pub fn fail_next(&self, calls: usize) {
+        self.notes().fail_next = calls;
+    }
+
+    /// Makes every call of this kind fail as unavailable, until [`work`](SpyStore::work). They do not reach the store.
+    pub fn fail_all(&self, kind: Call) {
+        self.notes().fail_all.push(kind);
+    }
+
+    /// Takes back every order to fail.
+    pub fn work(&self) {
+        let mut notes = self.notes();
+        notes.fail_next = 0;
+        notes.fail_all.clear();
+    }
+
+    fn note(&self, call: Call) -> Result<(), Error> {
+        let mut notes = self.notes();
+        notes.calls.push(call);
+        if notes.fail_next > 0 {
+            notes.fail_next -= 1;
+        } else if !notes.fail_all.contains(&call) {
+            return Ok(());
+        }
+        Err(Error::unavailable("the test told the store to fail"))
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Clone for SpyStore<S> {
+    fn clone(&self) -> Self {
+        Self { store: self.store.clone(), notes: self.notes.clone() }
+    }
+}
+
+#[async_trait]
+impl<S: Store> Store for SpyStore<S> {
+    async fn load(&self, key: &StoreKey, now: SystemTime) -> Result<Option<Record>, Error> {
+        self.note(Call::Load)?;
+        self.store.load(key, now).await
+    }
+
+    async fn insert(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
+        self.note(Call::Insert)?;
+        self.store.insert(key, record).await
+    }
+
+    async fn update(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
+        self.note(Call::Update)?;
+        self.store.update(key, record).await
+    }
+
+    async fn rotate(&self, from: &StoreKey, to: &StoreKey, record: &Record) -> Result<Written, Error> {
+        self.note(Call::Rotate)?;
+        self.store.rotate(from, to, record).await
+    }
+
+    async fn touch(&self, key: &StoreKey, seen_at: SystemTime, expires_at: SystemTime) -> Result<Written, Error> {
+        self.note(Call::Touch)?;
+        self.store.touch(key, seen_at, expires_at).await
+    }
+
+    async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
+        self.note(Call::Remove)?;
+        self.store.remove(key).await
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        self.store.sweep().map(|_| self as &dyn Sweep)
+    }
+
+    async fn time(&self) -> Result<Option<SystemTime>, Error> {
+        self.note(Call::Time)?;
+        self.store.time().await
+    }
+
+    fn description(&self) -> String {
+        self.store.description()
+    }
+}
+
+#[async_trait]
+impl<S: Store> Sweep for SpyStore<S> {
+    async fn sweep(&self, now: SystemTime, limit: u32) -> Result<u64, Error> {
+        self.note(Call::Sweep)?;
+        match self.store.sweep() {
+            Some(sweep) => sweep.sweep(now, limit).await,
+            None => Ok(0),
+        }
+    }
+}
