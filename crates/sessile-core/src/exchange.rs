@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::codec::Decoded;
@@ -33,6 +34,7 @@ struct Shared {
     sessions: Sessions,
     facts: Facts,
     session: Mutex<Option<Session>>,
+    finished: AtomicBool,
 }
 
 /// What the request said, as far as it matters.
@@ -46,11 +48,13 @@ pub(crate) struct Facts {
 
 impl Exchange {
     pub(crate) fn new(sessions: Sessions, facts: Facts) -> Self {
-        Self { shared: Arc::new(Shared { sessions, facts, session: Mutex::new(None) }) }
+        Self {
+            shared: Arc::new(Shared { sessions, facts, session: Mutex::new(None), finished: AtomicBool::new(false) }),
+        }
     }
 
     /// The request's session: loaded on the first call, the same one afterwards. A request without a well-signed
-    /// cookie gets a new session without asking the store.
+    /// cookie gets a new session without asking the store. After [`finish`](Exchange::finish) it can be read only.
     ///
     /// # Errors
     /// When the store is unavailable or the row is unreadable.
@@ -59,16 +63,26 @@ impl Exchange {
             return Ok(session);
         }
         let loaded = self.shared.sessions.load(&self.shared.facts).await?;
-        let mut slot = self.shared.session.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(slot.get_or_insert(loaded).clone())
+        let session = {
+            let mut slot = self.shared.session.lock().unwrap_or_else(PoisonError::into_inner);
+            slot.get_or_insert(loaded).clone()
+        };
+        // `finish` raises the flag before it looks for the session: one of the two always sees the other.
+        if self.shared.finished.load(Ordering::SeqCst) {
+            session.lock().finish();
+        }
+        Ok(session)
     }
 
-    /// Commits the session, if the handler asked for it, and says which cookie the response carries.
+    /// Commits the session, if the handler asked for it, and says which cookie the response carries. Once a request.
     ///
     /// # Errors
     /// When a write that the user relies on (create, update, rotate, end) failed. The response must then be replaced:
     /// [`Error::status`] says by what.
     pub async fn finish(&self) -> Result<Option<SetCookie>, Error> {
+        if self.shared.finished.swap(true, Ordering::SeqCst) {
+            return Err(Error::misuse("a request was finished twice; leave finish to the adapter"));
+        }
         let Some(session) = self.peek() else { return Ok(None) };
         self.shared.sessions.commit(&session, &self.shared.facts).await
     }

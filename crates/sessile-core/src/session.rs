@@ -109,7 +109,7 @@ enum Edit {
     SignIn { owner: UserId, at: SystemTime },
     Authenticated { at: SystemTime },
     Idle(Duration),
-    Remember(Duration),
+    Remember { span: Duration, at: SystemTime },
     ForgetOnClose,
 }
 
@@ -161,16 +161,17 @@ impl Session {
         T: Serialize + DeserializeOwned,
         F: Fn(Option<T>) -> T + Send + Sync + 'static,
     {
-        let name: Box<str> = key.into();
-        let change: Change = Arc::new({
-            let name = name.clone();
+        let (name, change) = (Box::<str>::from(key), Arc::new(change));
+        let replay: Change = Arc::new({
+            let (name, change) = (name.clone(), change.clone());
             move |old| {
                 let old = old.map(|json| from_json(&name, json)).transpose()?;
                 to_json(&name, &change(old))
             }
         });
-        self.edit_key(key, Edit::Update { key: name, change })?;
-        self.get(key)?.ok_or_else(|| Error::misuse("an updated key was removed by another thread of the same request"))
+        self.edit_key(key, Edit::Update { key: name, change: replay })?;
+        // Nothing is there when the session was ended: the change goes with it.
+        Ok(self.get(key)?.unwrap_or_else(|| change(None)))
     }
 
     /// Removes the value under this key and returns it.
@@ -212,7 +213,7 @@ impl Session {
     pub fn to_json(&self) -> String {
         let inner = self.lock();
         let mut data = inner.record.data.clone();
-        data.retain(is_application_key);
+        data.retain(|key| !inner.ended && is_application_key(key));
         data.to_json()
     }
 
@@ -221,9 +222,17 @@ impl Session {
     /// dropped first.
     ///
     /// # Errors
-    /// When the response has left.
+    /// When the session was ended before in this request, or the response has left.
     pub fn sign_in(&self, user: impl Into<UserId>) -> Result<(), Error> {
-        let at = self.lock().config.clock.now();
+        let (at, ended) = {
+            let inner = self.lock();
+            (inner.config.clock.now(), inner.ended)
+        };
+        if ended {
+            return Err(Error::misuse(
+                "a user was signed in to a session that was ended in the same request; sign_in alone drops the other user's data",
+            ));
+        }
         self.edit(Edit::SignIn { owner: user.into(), at })?;
         self.rotate()
     }
@@ -252,7 +261,8 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the session: its row goes and the browser is told to forget the cookie. Reads find nothing from here on.
+    /// Ends the session: its row goes and the browser is told to forget the cookie. Reads find nothing from here on,
+    /// and what else this request changes goes with it.
     ///
     /// # Errors
     /// When the response has left.
@@ -310,7 +320,8 @@ impl Session {
     /// # Errors
     /// When the response has left.
     pub fn remember(&self, span: Duration) -> Result<(), Error> {
-        self.edit(Edit::Remember(span))
+        let at = self.lock().config.clock.now();
+        self.edit(Edit::Remember { span, at })
     }
 
     /// "Do not remember me": the browser forgets the cookie when it closes.
@@ -503,8 +514,9 @@ impl Edit {
             Self::Authenticated { at } => record.meta.authenticated_at = Some(to_millis(*at)),
             Self::Idle(idle) if config.express => record.cookie.set_max_age(Some(*idle)),
             Self::Idle(idle) => record.meta.idle = Some(millis(*idle)),
-            Self::Remember(span) => {
-                record.meta.absolute = Some(millis(*span));
+            Self::Remember { span, at } => {
+                let age = at.duration_since(began(record).unwrap_or(record.created_at)).unwrap_or_default();
+                record.meta.absolute = Some(millis(age.saturating_add(*span)));
                 if config.express {
                     record.cookie.set_max_age(Some(*span));
                 } else {

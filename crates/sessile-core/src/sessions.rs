@@ -153,7 +153,7 @@ impl Sessions {
             }
             why
         };
-        let committed = self.carry_out(session, facts).await?;
+        let committed = self.carry_out(session, facts, &why_cookie).await?;
         Ok(committed.and_then(|committed| self.set_cookie(&committed, facts, &why_cookie)))
     }
 
@@ -163,11 +163,11 @@ impl Sessions {
 
     /// Plans and acts, again on a fresher record as long as other requests write first. `None` when the session ended
     /// meanwhile: then nothing is written and the browser's cookie is left alone, for it may be a newer one.
-    async fn carry_out(&self, session: &Session, facts: &Facts) -> Result<Option<Committed>, Error> {
+    async fn carry_out(&self, session: &Session, facts: &Facts, why: &WhyCookie) -> Result<Option<Committed>, Error> {
         let store = self.store();
         let key = facts.presented.as_ref().map(|presented| self.key(&presented.id));
         for _ in 0..TRIES {
-            let (plan, record) = self.prepare(&session.lock(), facts)?;
+            let (plan, record) = self.prepare(&session.lock(), facts, why)?;
             let done = |id| Committed { plan, id, record: record.clone() };
             let written = match (plan, &key) {
                 (Plan::Keep, _) => return Ok(Some(done(None))),
@@ -176,8 +176,7 @@ impl Sessions {
                     return Ok(Some(done(None)));
                 }
                 (Plan::Touch, Some(key)) => {
-                    self.touch(key, &record).await;
-                    return Ok(Some(done(None)));
+                    return Ok(self.touch(key, &record).await.then(|| done(None)));
                 }
                 (Plan::Update, Some(key)) => store.update(key, &record).await?,
                 (Plan::Create, _) => {
@@ -214,9 +213,14 @@ impl Sessions {
     }
 
     /// Decides, and makes the record ready to be written.
-    fn prepare(&self, inner: &Inner, facts: &Facts) -> Result<(Plan, Record), Error> {
+    fn prepare(&self, inner: &Inner, facts: &Facts, why: &WhyCookie) -> Result<(Plan, Record), Error> {
         let (config, now) = (&self.shared.config, self.now());
-        let plan = self.plan(inner);
+        let plan = match self.plan(inner) {
+            // The cookie is sent again with the id it has: only if that id still lives, for the browser may have got
+            // another one meanwhile. A touch tells.
+            Plan::Keep if (why.old_secret || why.rolling) && inner.record.revision.is_some() => Plan::Touch,
+            plan => plan,
+        };
         let mut record = inner.record.clone();
         record.seen_at = now;
         if matches!(plan, Plan::Create | Plan::Update | Plan::Rotate) {
@@ -229,13 +233,16 @@ impl Sessions {
         Ok((plan, record))
     }
 
-    /// A touch that fails costs the session a minute of its life at most, so the request goes on.
-    async fn touch(&self, key: &StoreKey, record: &Record) {
-        match self.store().touch(key, record.seen_at, record.expires_at).await {
+    /// Whether the session is known to live. A touch that fails costs it a minute of its life at most, so the request
+    /// goes on.
+    async fn touch(&self, key: &StoreKey, record: &Record) -> bool {
+        let touched = self.store().touch(key, record.seen_at, record.expires_at).await;
+        match &touched {
             Ok(Written::Done | Written::Stale) => {}
             Ok(Written::Gone) => debug!(handle = %record.handle, "the session ended while this request used it"),
             Err(error) => warn!(handle = %record.handle, %error, "the session's use could not be recorded"),
         }
+        matches!(touched, Ok(Written::Done))
     }
 
     fn dropped(&self, record: &Record) -> Option<Committed> {

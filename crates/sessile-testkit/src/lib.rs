@@ -4,5 +4,6 @@ pub mod clock;
 pub mod conformance;
 pub mod contract;
 pub mod http;
+pub mod http_contract;
 pub mod postgres;
 pub mod spy;

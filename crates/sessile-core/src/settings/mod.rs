@@ -85,6 +85,11 @@ impl Settings {
         self.config.clone()
     }
 
+    /// `cookie.name`, as it is in force.
+    pub fn cookie_name(&self) -> &str {
+        &self.values.cookie.name
+    }
+
     /// `database.url`, with its password.
     pub fn database_url(&self) -> Option<&str> {
         self.values.database_url.as_deref()

@@ -1,1 +1,404 @@
+//! The settings as tables: what was written, what came of it.
 
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+use crate::{Cookie, Error, SameSite, Secure};
+
+const SECRET: &str = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
+const OTHER_SECRET: &str = "8JH2mzkV5qWnY0cTtRfLxPa9uBdEsG3o";
+
+/// A builder that lacks nothing.
+fn builder() -> Builder {
+    Settings::builder().fallback("session.secret", SECRET)
+}
+
+fn value(settings: &Settings, name: &str) -> (String, Origin) {
+    settings.explain().find(|one| one.name == name).map(|one| (one.value, one.origin)).unwrap()
+}
+
+fn problems(builder: Builder) -> Vec<String> {
+    builder.resolve().map_or_else(|error| error.problems().iter().map(Problem::to_string).collect(), |_| Vec::new())
+}
+
+/// A file of this test's own, removed with its directory at the end.
+struct File(PathBuf);
+
+impl File {
+    fn new(test: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sessile-settings-{}-{test}.toml", std::process::id()));
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl AsRef<Path> for File {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn every_setting_has_one_path_and_one_variable() {
+    let mut names: Vec<&str> = declared().iter().flat_map(|one| [one.path(), one.variable()]).collect();
+    names.sort_unstable();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all);
+    assert_eq!(declared()[0].path(), "session.profile", "it gives the others their defaults");
+}
+
+#[test]
+fn every_setting_can_be_set_from_every_source_and_shows_it() {
+    for (path, written, shown) in [
+        ("session.profile", "express", "express"),
+        ("session.timeout", "1800000", "1800000 ms"),
+        ("session.absolute_timeout", "604800000", "604800000 ms"),
+        ("session.absolute_timeout", "none", "none"),
+        ("session.touch_every", "5000", "5000 ms"),
+        ("session.max_data", "1024", "1024 bytes"),
+        ("session.user_key", "userId", "userId"),
+        ("cookie.name", "sid", "sid"),
+        ("cookie.domain", "example.com", "example.com"),
+        ("cookie.same_site", "Strict", "strict"),
+        ("cookie.same_site", "unset", "unset"),
+        ("cookie.partitioned", "true", "true"),
+        ("cookie.priority", "high", "high"),
+        ("cookie.persistent", "false", "false"),
+        ("trust_proxy", "loopback, 10.1.2.3/8,::ffff:192.0.2.1", "127.0.0.0/8, ::1/128, 10.0.0.0/8, 192.0.2.1/32"),
+        ("database.url", "postgres://app:p%40ss@db/app", "postgres://app:***@db/app"),
+        ("pool.max", "3", "3"),
+        ("pool.idle_timeout", "1000", "1000 ms"),
+        ("pool.connect_timeout", "500", "500 ms"),
+        ("table.name", "user_sessions", "user_sessions"),
+        ("table.schema", "auth", "auth"),
+        ("sweep.interval", "900000", "900000 ms"),
+        ("sweep.interval", "none", "none"),
+    ] {
+        let setting = declared().iter().find(|one| one.path() == path).unwrap();
+        let file = File::new(&format!("every-{path}"), &format!("{path} = '{written}'\n"));
+        for (builder, origin) in [
+            (builder().set(path, written), Origin::Code),
+            (builder().variables([(setting.variable(), written)]), Origin::Variable(setting.variable().into())),
+            (builder().file(&file), Origin::File(file.0.clone(), 1)),
+            (builder().fallback(path, written), Origin::Fallback),
+        ] {
+            let settings = builder.resolve().unwrap();
+            assert_eq!(value(&settings, path), (shown.into(), origin));
+        }
+    }
+}
+
+#[test]
+fn the_nearest_source_wins_whatever_the_order_of_the_calls() {
+    let file = File::new("nearest", "[cookie]\nname = 'from-file'\npath = '/file'\n[pool]\nmax = 7\n");
+    let settings = builder()
+        .file(&file)
+        .set("cookie.name", "from-code")
+        .variables([("COOKIE_NAME", "from-environment"), ("COOKIE_PATH", "/environment"), ("POOL_MAX", "")])
+        .fallback("pool.max", 5)
+        .resolve()
+        .unwrap();
+    assert_eq!(value(&settings, "cookie.name"), ("from-code".into(), Origin::Code));
+    assert_eq!(value(&settings, "cookie.path"), ("/environment".into(), Origin::Variable("COOKIE_PATH".into())));
+    // An empty variable counts as not set.
+    assert_eq!(value(&settings, "pool.max"), ("7".into(), Origin::File(file.0.clone(), 5)));
+    assert_eq!(value(&settings, "pool.connect_timeout"), ("2000 ms".into(), Origin::Default));
+    assert_eq!(settings.pool().max, 7);
+}
+
+#[test]
+fn without_settings_the_configuration_is_the_default_one() {
+    let describe = |config: Config| (config.description(), config.max_data, config.trusted_proxies);
+    let settings = builder().resolve().unwrap();
+    assert_eq!(describe(settings.config()), describe(Config::new(SECRET).unwrap()));
+    let express = builder().set("session.profile", "express").resolve().unwrap();
+    assert_eq!(describe(express.config()), describe(Config::express(SECRET).unwrap()));
+    assert_eq!(express.cookie_name(), "connect.sid");
+    assert!(settings.warnings().is_empty() && express.warnings().is_empty());
+}
+
+#[test]
+fn the_configuration_has_what_was_set() {
+    let settings = builder()
+        .variables([
+            ("SESSION_SECRET", format!("{SECRET} ,{OTHER_SECRET},")),
+            ("SESSION_TIMEOUT", "1800000".into()),
+            ("SESSION_ABSOLUTE_TIMEOUT", "None".into()),
+            ("SESSION_USER_KEY", "userId".into()),
+            ("COOKIE_NAME", "sid".into()),
+            ("COOKIE_SAME_SITE", "none".into()),
+            ("COOKIE_SECURE", "auto".into()),
+            ("TRUST_PROXY", "uniquelocal,linklocal".into()),
+            ("SESSION_TABLE", "auth.user_sessions".into()),
+            ("SWEEP_INTERVAL", "none".into()),
+        ])
+        .resolve()
+        .unwrap();
+    let config = settings.config();
+    assert_eq!(config.secrets, 2);
+    assert_eq!(config.lifetime.idle, Duration::from_secs(30 * 60));
+    assert_eq!(config.lifetime.absolute, None);
+    assert_eq!(config.user_key.as_deref(), Some("userId"));
+    assert_eq!(config.cookie, Cookie::new("sid").same_site(SameSite::None).secure(Secure::Auto));
+    assert_eq!(config.trusted_proxies.len(), 6);
+    assert_eq!((settings.schema(), settings.table()), (Some("auth"), "user_sessions"));
+    assert_eq!(value(&settings, "table.schema").1, Origin::Variable("SESSION_TABLE".into()));
+    assert_eq!(settings.sweep_interval(), None);
+}
+
+#[test]
+fn one_wrong_value_is_told_with_its_source_what_was_expected_and_what_to_do() {
+    for (path, written, told) in [
+        ("session.profile", "rails", "expected default or express, found \"rails\""),
+        ("session.timeout", "30min", "expected a whole number of milliseconds, found \"30min\"; write 1800000"),
+        ("session.timeout", "-1", "expected a whole number of milliseconds, found \"-1\""),
+        ("session.timeout", "0", "expected more than 0 milliseconds, found \"0\""),
+        ("session.timeout", "none", "expected a whole number of milliseconds, found \"none\""),
+        (
+            "session.absolute_timeout",
+            "0",
+            "expected milliseconds or none, found \"0\"; 0 would mean at once, write none for no limit",
+        ),
+        ("session.max_data", "64K", "expected a whole number above 0, found \"64K\""),
+        (
+            "session.user_key",
+            "cookie",
+            "expected a key of the application's own, found \"cookie\"; the key \"cookie\" keeps the session's own \
+             facts; choose another name",
+        ),
+        ("cookie.name", "my sid", "expected a cookie name of letters, digits and !#$%&'*+-.^_`|~, found \"my sid\""),
+        (
+            "cookie.domain",
+            "https://example.com",
+            "expected a domain like example.com, without scheme and port, found \"https://example.com\"",
+        ),
+        ("cookie.path", "app", "expected a path that begins with / and has no `;`, found \"app\""),
+        ("cookie.same_site", "loose", "expected strict, lax, none or unset, found \"loose\""),
+        ("cookie.secure", "yes", "expected true, false or auto, found \"yes\""),
+        ("cookie.partitioned", "1", "expected true or false, found \"1\""),
+        (
+            "trust_proxy",
+            "1",
+            "expected networks like 10.0.0.0/8, addresses, or the words loopback, linklocal and uniquelocal; found \
+             \"1\"; name the proxies' networks, a number of hops or `true` cannot be checked",
+        ),
+        (
+            "database.url",
+            "host=db password=hunter2",
+            "expected a URL like postgres://user:password@host:5432/database, found something else, not shown here",
+        ),
+        ("pool.max", "0", "expected a whole number above 0, found \"0\""),
+        ("table.name", "a.b.c", "expected a name of 1 to 63 bytes without dots, found \"b.c\""),
+        ("table.schema", "", "expected a name of 1 to 63 bytes without dots, found \"\""),
+    ] {
+        assert_eq!(problems(builder().set(path, written)), [format!("{path} (code): {told}")]);
+    }
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    let file = File::new("at-once", "[cookie]\nsamesite = 'lax'\npath = 1.5\n\n[pool]\nmax = 'many'\n");
+    let told = problems(
+        Settings::builder()
+            .set("cookie.colour", "blue")
+            .variables([("COOKIE_SECURE", "yes"), ("SESSION_TIMEOUT", "soon"), ("TRUST_PROXY", "all,10.0.0.1,x/8")])
+            .file(&file),
+    );
+    let file = file.0.display();
+    let expected = [
+        "cookie.colour (code): expected the name of a setting, found an unknown one; `sessile config reference` lists \
+         all settings"
+            .to_owned(),
+        format!(
+            "cookie.path ({file}:3): expected a text, a whole number, true or false; found a number with a fraction"
+        ),
+        format!(
+            "cookie.samesite ({file}:2): expected the name of a setting, found an unknown one; did you mean \
+             cookie.same_site?"
+        ),
+        "session.timeout (environment variable SESSION_TIMEOUT): expected a whole number of milliseconds, found \
+         \"soon\""
+            .into(),
+        "cookie.secure (environment variable COOKIE_SECURE): expected true, false or auto, found \"yes\"".into(),
+    ];
+    for one in &expected {
+        assert!(told.contains(one), "{one} is not among\n{}", told.join("\n"));
+    }
+    assert_eq!(told.iter().filter(|one| one.starts_with("trust_proxy")).count(), 2, "one for each wrong network");
+    assert!(told.iter().any(|one| one.starts_with(&format!("pool.max ({file}:6): "))));
+    assert!(told.last().unwrap().starts_with("session.secret: expected at least one secret"));
+    assert_eq!(told.len(), 9);
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_told_with_all_their_sources() {
+    for (variables, told) in [
+        (
+            [("COOKIE_NAME", "__Host-sid"), ("COOKIE_DOMAIN", "example.com")].as_slice(),
+            "cookie.domain (environment variable COOKIE_DOMAIN), cookie.name (environment variable COOKIE_NAME): a \
+             cookie named __Host-sid cannot have a Domain; name it __Secure-… or drop the domain",
+        ),
+        (
+            &[("COOKIE_SECURE", "false")],
+            "cookie.secure (environment variable COOKIE_SECURE): a cookie named __Host-sid must be Secure; set Secure \
+             to true or choose another name",
+        ),
+        (
+            &[("COOKIE_NAME", "sid"), ("COOKIE_SECURE", "false"), ("COOKIE_SAME_SITE", "none")],
+            "cookie.name (environment variable COOKIE_NAME), cookie.same_site (environment variable \
+             COOKIE_SAME_SITE), cookie.secure (environment variable COOKIE_SECURE): SameSite=None needs Secure; set \
+             it to true or auto",
+        ),
+        (
+            &[("SESSION_TABLE", "a.t"), ("SESSION_SCHEMA", "b")],
+            "table.name (environment variable SESSION_TABLE), table.schema (environment variable SESSION_SCHEMA): \
+             expected one schema, found \"a\" before the table's name and \"b\"; drop one",
+        ),
+    ] {
+        assert_eq!(problems(builder().variables(variables.iter().copied())), [told]);
+    }
+    let nearer = builder().variables([("SESSION_TABLE", "a.t")]).fallback("table.schema", "b").resolve().unwrap();
+    assert_eq!(nearer.schema(), Some("a"));
+}
+
+#[test]
+fn a_cookie_with_a_domain_and_no_name_of_its_own_is_renamed_and_the_settings_say_so() {
+    let settings = builder().set("cookie.domain", "example.com").resolve().unwrap();
+    assert_eq!(settings.cookie_name(), "__Secure-sid");
+    assert!(settings.warnings()[0].contains("__Secure-sid"));
+    let express = builder().set("cookie.domain", "example.com").set("session.profile", "express").resolve().unwrap();
+    assert_eq!(express.cookie_name(), "connect.sid");
+}
+
+#[test]
+fn what_is_probably_not_meant_is_warned_of() {
+    for (variables, warning) in [
+        (
+            [("SESSION_TIMEOUT", "1800")].as_slice(),
+            "session.timeout is 1800 milliseconds; if seconds were meant, write 1800000",
+        ),
+        (
+            &[("COOKIE_SAMESITE", "lax"), ("PATH", "/bin")],
+            "the environment variable COOKIE_SAMESITE is not read; did you mean COOKIE_SAME_SITE?",
+        ),
+        (
+            &[("COOKIE_NAME", "sid"), ("COOKIE_SECURE", "false"), ("COOKIE_DOMAIN", "example.com")],
+            "the cookie is not Secure and goes to every host of example.com over plain HTTP",
+        ),
+        (
+            &[("TRUST_PROXY", "0.0.0.0/0")],
+            "trust_proxy names every address, so every client can claim to have come over HTTPS",
+        ),
+        (&[("COOKIE_NAME", "sid"), ("COOKIE_SECURE", "false"), ("COOKIE_DOMAIN", "app.localhost")], ""),
+        (&[("SESSION_MANAGER", "local/host"), ("DATABASE_URL_FILE", "/dev/null"), ("DATABASE_URL", "")], ""),
+    ] {
+        let settings = builder().set("database.url", "sqlite:x").variables(variables.iter().copied()).resolve();
+        assert_eq!(settings.unwrap().warnings().join("|"), warning);
+    }
+}
+
+#[test]
+fn no_secret_is_shown_whether_right_or_wrong() {
+    let wrong = "hunter2-short";
+    let file = File::new(
+        "hidden",
+        &format!("database.url = 'postgres://app:hunter2@db/app'\nsession.secret = ['{wrong}', '{SECRET}']\n"),
+    );
+    let told = problems(Settings::builder().file(&file)).join("\n");
+    assert!(told.contains(":2): secret 1 of 2: expected a secret of at least 32 bytes, found 13"), "{told}");
+    // Broken TOML is told by its line and not quoted.
+    let broken =
+        File::new("broken", &format!("[session]\nsecret = '{SECRET}\ntimeout = 60000 ms\n[cookie]\nname = 'x y'"));
+    let error = Settings::builder().file(&broken).resolve().unwrap_err();
+    let all = format!("{error}{error:?}{:?}", Error::from(error.clone()));
+    assert!(all.contains(":2 is not TOML") && all.contains("cookie.name"), "{all}");
+    assert!(!all.contains("expected at least one secret"), "it may be on the broken line: {all}");
+    assert!(!all.contains(SECRET) && !told.contains("hunter2"), "{all}{told}");
+
+    let settings = Settings::builder()
+        .set("session.secret", SECRET)
+        .set("database.url", "postgres://app:hunter2@db/app")
+        .resolve()
+        .unwrap();
+    let all = format!("{settings:?}{:?}", settings.explain().collect::<Vec<_>>());
+    assert!(!all.contains(SECRET) && !all.contains("hunter2"), "{all}");
+}
+
+#[test]
+fn a_url_loses_every_password_and_nothing_else() {
+    for (url, shown) in [
+        ("postgres://app@db/app", "postgres://app@db/app"),
+        ("postgres://db:5432/app?sslmode=require", "postgres://db:5432/app?sslmode=require"),
+        ("postgres://app:p@ss/w:rd@db:5432/app", "postgres://app:***@db:5432/app"),
+        ("postgres://app:p?x@db/app", "postgres:…"),
+        ("postgres:///app?host=/run&Password=x&user=y", "postgres:///app?host=/run&Password=***&user=y"),
+        ("sqlite:sessions.sqlite", "sqlite:sessions.sqlite"),
+    ] {
+        assert_eq!(parse::without_password(url), shown);
+    }
+}
+
+#[test]
+fn secrets_may_stand_in_an_array_with_commas_or_in_a_file() {
+    let comma = "a,secret,with,commas-0123456789-abcdefghij";
+    let array = File::new("array", &format!("session.secret = ['{comma}', '{SECRET}']"));
+    assert_eq!(Settings::builder().file(&array).resolve().unwrap().config().secrets, 2);
+
+    let file = File::new("docker-secret", &format!("{SECRET}\n"));
+    let path = file.0.to_str().unwrap();
+    let settings = Settings::builder().variables([("SESSION_SECRET_FILE", path)]).resolve().unwrap();
+    let config = settings.config();
+    // The line break at the end is not part of the secret.
+    let id = crate::SessionId::generate().unwrap();
+    let encoded = config.codec.encode("sid", &id);
+    assert_eq!(encoded, Config::new(SECRET).unwrap().codec.encode("sid", &id));
+
+    let both = [("SESSION_SECRET_FILE", path), ("SESSION_SECRET", SECRET)];
+    assert_eq!(problems(Settings::builder().variables(both)).len(), 1);
+    let missing = problems(Settings::builder().variables([("SESSION_SECRET_FILE", "/nowhere/at/all")]));
+    assert!(missing.len() == 1 && missing[0].contains("/nowhere/at/all"), "{missing:?}");
+}
+
+#[test]
+fn a_named_file_has_to_be_there_and_be_readable() {
+    let told = problems(builder().file("/nowhere/sessile.toml"));
+    assert!(
+        told.len() == 1 && told[0].starts_with("expected a readable file, found /nowhere/sessile.toml: "),
+        "{told:?}"
+    );
+    // The default one need not be: the tests run where there is none.
+    assert!(builder().default_file().resolve().is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf_8_is_told_and_others_do_not_matter() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let odd = || OsString::from_vec(vec![b'x', 0xFF]);
+    let told = problems(builder().variables([(OsString::from("COOKIE_NAME"), odd()), (odd(), odd())]));
+    assert_eq!(told, ["cookie.name (environment variable COOKIE_NAME): expected UTF-8, found other bytes"]);
+}
+
+#[test]
+fn typing_errors_find_what_was_meant() {
+    let candidates = ["cookie.same_site", "cookie.secure", "session.timeout", "pool.max"];
+    for (typed, meant) in [
+        ("cookie.sameSite", Some("cookie.same_site")),
+        ("coookie.secure", Some("cookie.secure")),
+        ("session.timeuot", Some("session.timeout")),
+        ("SESSION_TIMEOUT", Some("session.timeout")),
+        ("cookie.colour", None),
+    ] {
+        assert_eq!(parse::nearest(typed, candidates.into_iter()), meant, "{typed}");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod contract;
 mod failures;
+mod http;
 mod table;
 
 use sessile_core::codec::{Keyring, Secret};

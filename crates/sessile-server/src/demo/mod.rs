@@ -29,7 +29,7 @@ use axum::routing::{get, post};
 use sessile_core::Sessions;
 use sessile_tower::SessionLayer;
 use tower_http::csrf::CsrfLayer;
-use tower_http::set_header::SetMultipleResponseHeadersLayer;
+use tower_http::set_header::response::SetMultipleResponseHeadersLayer;
 
 /// The longest form that is read. The demo's own are a tenth of it.
 const LONGEST_FORM: usize = 8 * 1024;

@@ -31,7 +31,7 @@ pub(super) const PRODUCTS: [Product; 6] = [
         about: "Quercus petraea, the sessile oak. Plant it once.",
         cents: 12_00,
         drawing: "M24 44V15M24 35l-6-5M24 35l6-5M24 26l-5-4M24 26l5-4M24 5c4 0 6 3 5 6 4-1 7 2 6 5-.6 2-2 3-3 3 4 0 6 5 3 8\
-                  -2 2-4 2-6 1 1 4-2 7-5 7s-6-3-5-7c-2 1-4 1-6-1-3-3-1-8 3-8-1 0-2.400-1-3-3-1-3 2-6 6-5-1-3 1-6 5-6z",
+                  -2 2-4 2-6 1 1 4-2 7-5 7s-6-3-5-7c-2 1-4 1-6-1-3-3-1-8 3-8-1 0-2.4-1-3-3-1-3 2-6 6-5-1-3 1-6 5-6z",
     },
     Product {
         id: "limpet",
@@ -92,7 +92,11 @@ impl Item {
         euros(self.product.cents)
     }
 
-    fn sum(&self) -> u64 {
+    fn subtotal(&self) -> String {
+        euros(self.cents())
+    }
+
+    fn cents(&self) -> u64 {
         self.product.cents.saturating_mul(self.quantity.into())
     }
 }
@@ -104,13 +108,15 @@ struct Home<'a> {
     info: &'a DemoInfo,
     facts: Option<Facts>,
     items: Vec<Item>,
-    total: u64,
+    /// `None` when the cart is empty.
+    total: Option<String>,
 }
 
 pub(super) async fn home(State(info): State<Arc<DemoInfo>>, session: Session) -> Result<Response> {
     let cart = cart::of(&session)?;
     let items: Vec<_> = PRODUCTS.iter().map(|product| Item { product, quantity: cart.quantity(product) }).collect();
-    let total = items.iter().map(Item::sum).fold(0, u64::saturating_add);
+    let cents = items.iter().map(Item::cents).fold(0, u64::saturating_add);
+    let total = (cents > 0).then(|| euros(cents));
     let home = Home { facts: Facts::of(&session), frame: Frame::of(&session, "/")?, info: &info, items, total };
     Ok(page(StatusCode::OK, &home))
 }

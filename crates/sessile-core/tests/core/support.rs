@@ -1,0 +1,294 @@
+//! A clock to turn, a store to watch and to break, a browser, and an executor of ten lines.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use sessile_core::codec::Secret;
+use sessile_core::{
+    Clock, Config, Error, Exchange, MemoryStore, Record, RequestHead, Session, Sessions, SetCookie, Store, StoreKey,
+    Sweep, Written,
+};
+
+pub(crate) const SECRET: &str = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(60 * 60);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What this file's clocks show first: 2026-01-15T12:34:56.789Z.
+pub(crate) const START_MS: u64 = 1_768_480_496_789;
+
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+    }
+}
+
+/// A clock that moves when it is told to.
+#[derive(Clone)]
+pub(crate) struct ManualClock(Arc<Mutex<SystemTime>>);
+
+impl ManualClock {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(at(START_MS))))
+    }
+
+    pub(crate) fn advance(&self, span: Duration) {
+        *self.0.lock().unwrap() += span;
+    }
+
+    pub(crate) fn set(&self, time: SystemTime) {
+        *self.0.lock().unwrap() = time;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().unwrap()
+    }
+}
+
+pub(crate) fn at(millis: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(millis)
+}
+
+/// A request's head.
+#[derive(Clone, Default)]
+pub(crate) struct Head {
+    pub(crate) headers: Vec<(&'static str, Vec<u8>)>,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) tls: bool,
+}
+
+impl Head {
+    pub(crate) fn with_cookie(header: impl AsRef<[u8]>) -> Self {
+        Self { headers: vec![("cookie", header.as_ref().to_vec())], ..Self::default() }
+    }
+
+    pub(crate) fn and(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name, value.as_ref().to_vec()));
+        self
+    }
+}
+
+impl RequestHead for Head {
+    fn header(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
+        self.headers.iter().filter(|(own, _)| *own == name).for_each(|(_, value)| visit(value));
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    fn is_tls(&self) -> bool {
+        self.tls
+    }
+}
+
+/// A browser with room for one cookie.
+#[derive(Clone, Default)]
+pub(crate) struct Browser {
+    /// `name=value`, as it is sent back.
+    pub(crate) cookie: Option<String>,
+    /// The `Set-Cookie` of the last response.
+    pub(crate) last: Option<String>,
+}
+
+impl Browser {
+    pub(crate) fn head(&self) -> Head {
+        self.cookie.as_ref().map(Head::with_cookie).unwrap_or_default()
+    }
+
+    /// A request whose response is not there yet.
+    pub(crate) fn begin(&self, sessions: &Sessions) -> Exchange {
+        sessions.begin(&self.head())
+    }
+
+    /// The response arrives.
+    pub(crate) fn receive(&mut self, cookie: Option<SetCookie>) {
+        self.last = cookie.map(|cookie| cookie.header_value().to_owned());
+        if let Some(header) = &self.last {
+            let pair = header.split(';').next().unwrap();
+            self.cookie = (!header.ends_with("; Max-Age=0")).then(|| pair.to_owned());
+        }
+    }
+
+    pub(crate) fn visit<R>(&mut self, sessions: &Sessions, handler: impl FnOnce(&Session) -> R) -> R {
+        self.try_visit(sessions, handler).unwrap()
+    }
+
+    /// One request from end to end.
+    pub(crate) fn try_visit<R>(
+        &mut self,
+        sessions: &Sessions,
+        handler: impl FnOnce(&Session) -> R,
+    ) -> Result<R, Error> {
+        let exchange = self.begin(sessions);
+        let session = block_on(exchange.session())?;
+        let out = handler(&session);
+        self.receive(block_on(exchange.finish())?);
+        Ok(out)
+    }
+}
+
+/// What a store was asked and what it answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    /// Which of several requests asked.
+    pub(crate) by: usize,
+    pub(crate) op: &'static str,
+    pub(crate) key: StoreKey,
+    /// The key that lives after an insert or a rotation.
+    pub(crate) to: Option<StoreKey>,
+    /// Whether it found or did what it was asked for.
+    pub(crate) done: bool,
+}
+
+type Failure = (&'static str, fn() -> Error);
+
+/// A memory store that remembers its calls, fails when told to, and can give way to others before and after each call.
+#[derive(Clone, Default)]
+pub(crate) struct Spy {
+    pub(crate) rows: MemoryStore,
+    calls: Arc<Mutex<Vec<Call>>>,
+    /// How much of the log has been read.
+    read: Arc<Mutex<usize>>,
+    failing: Arc<Mutex<Option<Failure>>>,
+    yields: bool,
+    by: usize,
+}
+
+impl Spy {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same rows and the same log, for request number `by`, with a yield around every call.
+    pub(crate) fn yielding(&self, by: usize) -> Self {
+        Self { by, yields: true, ..self.clone() }
+    }
+
+    /// From here on this operation fails, or every one for `*`.
+    pub(crate) fn fail(&self, op: &'static str, error: fn() -> Error) {
+        *self.failing.lock().unwrap() = Some((op, error));
+    }
+
+    pub(crate) fn heal(&self) {
+        *self.failing.lock().unwrap() = None;
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// The operations since the last question.
+    pub(crate) fn ops(&self) -> Vec<&'static str> {
+        let calls = self.calls();
+        let from = std::mem::replace(&mut *self.read.lock().unwrap(), calls.len());
+        calls[from..].iter().map(|call| call.op).collect()
+    }
+
+    /// Every key that any row ever had.
+    pub(crate) fn keys(&self) -> Vec<StoreKey> {
+        self.calls.lock().unwrap().iter().filter_map(|call| call.to.clone()).collect()
+    }
+
+    /// The rows that live, each once.
+    pub(crate) fn live(&self, now: SystemTime) -> Vec<Record> {
+        self.keys().iter().filter_map(|key| block_on(self.rows.load(key, now)).unwrap()).collect()
+    }
+
+    async fn call<T>(
+        &self,
+        op: &'static str,
+        key: &StoreKey,
+        to: Option<&StoreKey>,
+        answer: impl Future<Output = Result<T, Error>>,
+        done: fn(&T) -> bool,
+    ) -> Result<T, Error> {
+        self.give_way().await;
+        let failing = *self.failing.lock().unwrap();
+        let answer = match failing {
+            Some((failing, error)) if failing == op || failing == "*" => Err(error()),
+            _ => answer.await,
+        };
+        let done = answer.as_ref().is_ok_and(done);
+        self.calls.lock().unwrap().push(Call {
+            by: self.by,
+            op,
+            key: key.clone(),
+            to: to.filter(|_| done).cloned(),
+            done,
+        });
+        self.give_way().await;
+        answer
+    }
+
+    async fn give_way(&self) {
+        let mut ready = !self.yields;
+        std::future::poll_fn(|_| if std::mem::replace(&mut ready, true) { Poll::Ready(()) } else { Poll::Pending })
+            .await;
+    }
+}
+
+fn is_done(written: &Written) -> bool {
+    *written == Written::Done
+}
+
+#[async_trait]
+impl Store for Spy {
+    async fn load(&self, key: &StoreKey, now: SystemTime) -> Result<Option<Record>, Error> {
+        self.call("load", key, None, self.rows.load(key, now), Option::is_some).await
+    }
+
+    async fn insert(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
+        self.call("insert", key, Some(key), self.rows.insert(key, record), is_done).await
+    }
+
+    async fn update(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
+        self.call("update", key, None, self.rows.update(key, record), is_done).await
+    }
+
+    async fn rotate(&self, from: &StoreKey, to: &StoreKey, record: &Record) -> Result<Written, Error> {
+        self.call("rotate", from, Some(to), self.rows.rotate(from, to, record), is_done).await
+    }
+
+    async fn touch(&self, key: &StoreKey, seen_at: SystemTime, expires_at: SystemTime) -> Result<Written, Error> {
+        self.call("touch", key, None, self.rows.touch(key, seen_at, expires_at), is_done).await
+    }
+
+    async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
+        self.call("remove", key, None, self.rows.remove(key), |there| *there).await
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        Store::sweep(&self.rows)
+    }
+
+    fn description(&self) -> String {
+        "spied memory".into()
+    }
+}
+
+pub(crate) fn config() -> Config {
+    Config::new(SECRET).unwrap()
+}
+
+/// Express's profile with the secret of its vectors.
+pub(crate) fn express() -> Config {
+    Config::express(vec![Secret::dangerous("keyboard cat")]).unwrap()
+}
+
+/// A store to watch, a clock to turn, and sessions over both.
+pub(crate) fn house(config: Config) -> (Sessions, Spy, ManualClock) {
+    let (store, clock) = (Spy::new(), ManualClock::new());
+    (Sessions::new(store.clone(), config.clock(clock.clone())), store, clock)
+}

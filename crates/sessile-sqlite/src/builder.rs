@@ -1,0 +1,174 @@
+//! Opening: the file, its settings, the table, and the connections.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
+use sessile_core::Error;
+use tokio::sync::oneshot;
+
+use crate::readers::Readers;
+use crate::statements::Statements;
+use crate::table::{self, Origin};
+use crate::{SqliteStore, failure, writer};
+
+/// How long a write waits for another program's transaction. It waits on the thread that writes, not on the runtime.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// How long a read may wait, on the thread that asks. In WAL mode only the repair after a crash makes it wait at all.
+const READ_BUSY: Duration = Duration::from_millis(100);
+
+/// More connections than this read no faster.
+const MOST_READERS: usize = 8;
+
+/// How to open a [`SqliteStore`].
+///
+/// ```no_run
+/// # async fn open() -> Result<(), sessile_core::Error> {
+/// use sessile_sqlite::SqliteStore;
+///
+/// let store = SqliteStore::builder("/var/lib/app/app.sqlite").table("user_sessions").open().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is opened before `open`"]
+pub struct SqliteBuilder {
+    path: PathBuf,
+    table: String,
+}
+
+impl SqliteBuilder {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, table: "session".into() }
+    }
+
+    /// The table's name. Default: `session`. Its index is named after it: `IDX_session_expire`.
+    pub fn table(mut self, name: impl Into<String>) -> Self {
+        self.table = name.into();
+        self
+    }
+
+    /// Opens the file and the table, creating what is missing. A new file can be read by its owner only (mode 0600). The
+    /// file is put into WAL mode, where it stays; other programs that use it are not disturbed by that.
+    ///
+    /// # Errors
+    /// A [configuration error](Error::is_config) when the directory is missing, the file cannot be written or is no
+    /// database, or the table there cannot hold sessions; [unavailable](Error::is_unavailable) when another program keeps
+    /// the file locked for 5 s or the disk fails.
+    pub async fn open(self) -> Result<SqliteStore, Error> {
+        let (ready, opened) = oneshot::channel();
+        let (writer, jobs) = writer::queue();
+        // Opening waits for disks and locks, so it happens on the thread that will write.
+        let life = move || match self.connect() {
+            Ok((connection, readers, statements, description)) => {
+                let store = SqliteStore::new(statements, readers, writer, description);
+                if ready.send(Ok(store)).is_ok() {
+                    writer::run(&connection, jobs);
+                }
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        };
+        thread::Builder::new().name("sessile-sqlite".into()).spawn(life).map_err(|error| {
+            Error::unavailable("the thread that writes to the SQLite file could not be started").with_source(error)
+        })?;
+        opened.await.map_err(|_| Error::unavailable("the thread that opened the SQLite file ended"))?
+    }
+
+    fn connect(&self) -> Result<(Connection, Readers, Arc<Statements>, String), Error> {
+        create_file(&self.path)?;
+        let mut connection = self.connection(BUSY)?;
+        self.configure(&connection)?;
+        let origin = table::ensure(&mut connection, &self.table)?;
+        let statements = Statements::on(&self.table);
+        statements
+            .prepare(&connection)
+            .map_err(|error| table::refused(&self.table, "a statement cannot run on it").with_source(error))?;
+        let count = thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
+        let readers = (0..count).map(|_| self.reader()).collect::<Result<_, _>>()?;
+        Ok((connection, Readers::new(readers), Arc::new(statements), self.description(origin)))
+    }
+
+    /// The flags leave out URIs: a path is a path, whatever it looks like.
+    fn connection(&self, busy: Duration) -> Result<Connection, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Connection::open_with_flags(&self.path, flags)
+            .and_then(|connection| connection.busy_timeout(busy).map(|()| connection))
+            .map_err(|error| unusable(&self.path, "it could not be opened").with_source(error))
+    }
+
+    fn reader(&self) -> Result<Connection, Error> {
+        let reader = self.connection(READ_BUSY)?;
+        reader.pragma_update(None, "query_only", true).map_err(failure::of)?;
+        Ok(reader)
+    }
+
+    fn configure(&self, connection: &Connection) -> Result<(), Error> {
+        if connection.is_readonly(MAIN_DB).map_err(failure::of)? {
+            return Err(unusable(&self.path, "this process may not write to it"));
+        }
+        let mode = into_wal(connection).map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => unusable(&self.path, "it is not an SQLite database").with_source(error),
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
+                unusable(&self.path, "this process may not write to it and its directory").with_source(error)
+            }
+            _ => failure::of(error),
+        })?;
+        if mode != "wal" {
+            let why =
+                format!("it stays in journal mode `{mode}` where WAL was asked for, as on some network file systems");
+            return Err(unusable(&self.path, &why));
+        }
+        connection.pragma_update(None, "synchronous", "FULL").map_err(failure::of)
+    }
+
+    fn description(&self, origin: Origin) -> String {
+        let origin = match origin {
+            Origin::Created => "created",
+            Origin::Adopted => "adopted",
+        };
+        format!("SQLite, {}, table {} ({origin})", self.path.display(), self.table)
+    }
+}
+
+/// SQLite would create the file too, but readable by everybody. Its `-wal` and `-shm` get the file's mode.
+fn create_file(path: &Path) -> Result<(), Error> {
+    if path.as_os_str().is_empty() || path.as_os_str() == ":memory:" {
+        return Err(unusable(path, "sessions need a file; for tests there is `MemoryStore`"));
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(unusable(path, "its directory does not exist; create it first").with_source(error))
+        }
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(unusable(path, "it could not be created; check who may write to its directory").with_source(error))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The journal mode that the file is in afterwards. While several processes make the first change SQLite answers `busy` at
+/// once instead of waiting, so the waiting is done here.
+fn into_wal(connection: &Connection) -> rusqlite::Result<String> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            other => return other,
+        }
+    }
+}
+
+fn unusable(path: &Path, why: &str) -> Error {
+    Error::config(format!("the SQLite file {} cannot hold sessions: {why}", path.display()))
+}
