@@ -1,2 +1,23 @@
-//! x
-fn main() {}
+//! The command `sessile`: a server to look at, and a look at the settings in force.
+
+mod args;
+mod config;
+mod demo;
+mod output;
+mod reference;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command, ConfigCommand};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Config(ConfigCommand::Check(args)) => config::check(&args),
+        Command::Config(ConfigCommand::Reference) => output::print(&reference::page()),
+    };
+    done.map_or_else(|error| output::fail(&error), |()| ExitCode::SUCCESS)
+}

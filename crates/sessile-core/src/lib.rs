@@ -28,6 +28,7 @@ mod sessions;
 pub mod settings;
 mod store;
 mod sweeper;
+mod turns;
 
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, Cookie, Secure};

@@ -346,7 +346,9 @@ fn parse_object<T: serde::de::DeserializeOwned>(part: &str, json: &str) -> Resul
     if !json.starts_with('{') {
         return Err(Error::poisoned(expected));
     }
-    serde_json::from_str(json).map_err(|error| {
+    // A derived reader refuses equal keys, of which JavaScript takes the last.
+    let merged = || serde_json::from_str(&Data::parse(json.into()).ok()?.to_json()).ok();
+    serde_json::from_str(json).or_else(|error| merged().ok_or(error)).map_err(|error: serde_json::Error| {
         Error::poisoned(format!("{expected}; {:?} error at column {}", error.classify(), error.column()))
     })
 }

@@ -457,12 +457,14 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether there is something to write. A lifetime alone is no reason to store a session that nobody has yet.
     fn changed(&self) -> bool {
         self.before.as_ref().is_some_and(|before| {
+            let known = self.record.revision.is_some();
             before.owner != self.record.owner
-                || before.meta != self.record.meta
-                || before.cookie.original_max_age != self.record.cookie.original_max_age
                 || before.data != self.record.data
+                || known && before.meta != self.record.meta
+                || known && before.cookie.original_max_age != self.record.cookie.original_max_age
         })
     }
 

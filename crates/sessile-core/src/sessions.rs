@@ -13,6 +13,7 @@ use crate::plan::{Plan, plan};
 use crate::record::UserId;
 use crate::session::{Inner, began};
 use crate::store::{Store, Written};
+use crate::turns::Turns;
 use crate::{Config, Error, Handle, Lifetime, Record, Session, SessionId, StoreKey, proxy};
 
 /// How often a write is tried again on what another request left. Each try fails only because another one succeeded.
@@ -33,6 +34,7 @@ pub struct Sessions {
 struct Shared {
     store: Box<dyn Store>,
     config: Arc<Config>,
+    turns: Turns,
 }
 
 /// What a commit did, and so what the browser has to know.
@@ -64,7 +66,7 @@ impl WhyCookie {
 impl Sessions {
     /// Sessions in this store.
     pub fn new(store: impl Store, config: Config) -> Self {
-        Self { shared: Arc::new(Shared { store: Box::new(store), config: Arc::new(config) }) }
+        Self { shared: Arc::new(Shared { store: Box::new(store), config: Arc::new(config), turns: Turns::default() }) }
     }
 
     /// Begins a request: reads the cookie and checks its signature. No I/O.
@@ -166,6 +168,8 @@ impl Sessions {
     async fn carry_out(&self, session: &Session, facts: &Facts, why: &WhyCookie) -> Result<Option<Committed>, Error> {
         let store = self.store();
         let key = facts.presented.as_ref().map(|presented| self.key(&presented.id));
+        // Who lost a race once lets this instance's others go first: one contender at a time.
+        let mut turn = None;
         for _ in 0..TRIES {
             let (plan, record) = self.prepare(&session.lock(), facts, why)?;
             let done = |id| Committed { plan, id, record: record.clone() };
@@ -201,11 +205,16 @@ impl Sessions {
             };
             match (written, key.as_ref()) {
                 (Written::Done, _) => return Ok(Some(done(None))),
-                (Written::Stale, Some(key)) => match self.load_record(key).await? {
-                    Some(fresh) => session.lock().rebase(fresh)?,
-                    None if plan == Plan::Rotate => return Err(Error::gone()),
-                    None => return Ok(self.dropped(&record)),
-                },
+                (Written::Stale, Some(key)) => {
+                    if turn.is_none() {
+                        turn = Some(self.shared.turns.wait(key).await);
+                    }
+                    match self.load_record(key).await? {
+                        Some(fresh) => session.lock().rebase(fresh)?,
+                        None if plan == Plan::Rotate => return Err(Error::gone()),
+                        None => return Ok(self.dropped(&record)),
+                    }
+                }
                 (Written::Gone | Written::Stale, _) => return Ok(self.dropped(&record)),
             }
         }

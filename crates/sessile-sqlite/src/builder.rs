@@ -172,3 +172,25 @@ fn into_wal(connection: &Connection) -> rusqlite::Result<String> {
 fn unusable(path: &Path, why: &str) -> Error {
     Error::config(format!("the SQLite file {} cannot hold sessions: {why}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_commit_is_flushed_to_the_disk_and_readers_cannot_write() {
+        let path = std::env::temp_dir().join(format!("sessile-sqlite-builder-{}", std::process::id()));
+        let builder = SqliteBuilder::new(path.clone());
+        create_file(&path).unwrap();
+        let connection = builder.connection(BUSY).unwrap();
+        builder.configure(&connection).unwrap();
+        let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!((journal.as_str(), synchronous), ("wal", 2), "2 is FULL");
+        assert!(builder.reader().unwrap().execute_batch("CREATE TABLE t (n)").is_err());
+        drop(connection);
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -20,6 +20,9 @@ pub(crate) fn quoted(name: &str) -> String {
 /// Creates the table and its index, or checks the one that is there. One transaction, so that many processes may start
 /// at once.
 pub(crate) fn ensure(connection: &mut Connection, table: &str) -> Result<Origin, Error> {
+    if table.is_empty() || table.contains('\0') {
+        return Err(refused(table, "expected a name of at least one character and without U+0000"));
+    }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure::of)?;
     let origin = match kind(&transaction, table).map_err(failure::of)?.as_deref() {
         None => {

@@ -105,6 +105,8 @@ fn give_up(connection: &Connection) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use std::thread;
 
     use super::*;
@@ -129,7 +131,10 @@ mod tests {
     }
 
     async fn children(writer: &Writer) -> i64 {
-        writer.write(|connection| connection.query_row("SELECT count(*) FROM child", [], |row| row.get(0))).await.unwrap()
+        writer
+            .write(|connection| connection.query_row("SELECT count(*) FROM child", [], |row| row.get(0)))
+            .await
+            .unwrap()
     }
 
     #[tokio::test]
@@ -186,8 +191,7 @@ mod tests {
 
         let (writer, jobs) = queue();
         let insert = "INSERT INTO parent VALUES (1)";
-        let (one, two, ()) =
-            tokio::join!(execute(&writer, insert), execute(&writer, insert), start(connection, jobs));
+        let (one, two, ()) = tokio::join!(execute(&writer, insert), execute(&writer, insert), start(connection, jobs));
         for error in [one.unwrap_err(), two.unwrap_err()] {
             assert!(error.is_unavailable() && error.to_string().contains("locked"), "{error:?}");
         }

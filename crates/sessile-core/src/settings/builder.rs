@@ -48,7 +48,8 @@ impl Builder {
         self
     }
 
-    /// Sets what holds when no other source says anything: an application's own default.
+    /// Sets what holds when no other source says anything: an application's own default. Where a source chose the
+    /// Express profile, that profile's defaults go before.
     pub fn fallback(mut self, path: &str, value: impl ToString) -> Self {
         match known(path, Origin::Fallback) {
             Ok(setting) => {
@@ -138,8 +139,13 @@ impl Builder {
             self.problems.extend(split_table_name(&mut layer));
             given.extend(layer);
         }
+        let chosen_profile = given.get("session.profile").is_some_and(|(_, origin)| *origin != Origin::Fallback);
         let mut values = Values::default();
         for setting in declared() {
+            // Who chose the Express profile meant its defaults, not the application's.
+            if chosen_profile && values.express && setting.default().1.is_some() {
+                given.retain(|path, (_, origin)| *path != setting.path() || *origin != Origin::Fallback);
+            }
             let Some((written, origin)) = given.get(setting.path()) else { continue };
             if let Err(faults) = setting.apply(&mut values, written) {
                 let problem = |fault| Problem::new(setting.path(), origin.clone(), fault);

@@ -135,7 +135,7 @@ impl Declared {
         self.help
     }
 
-    /// A value as it would stand in `sessile.toml`.
+    /// A value as it would stand in `sessile.toml`. That of a secret is one that is refused, so that nobody keeps it.
     pub fn example(&self) -> &'static str {
         self.example
     }
@@ -265,7 +265,7 @@ static DECLARED: [Declared; 23] = [
                replace a secret, put the new one in front and drop the old one when the last session signed with it \
                has ended. Spaces around a comma do not count; a secret that contains a comma can only stand in an \
                array. Required. Make one with `openssl rand -base64 32`.",
-        example: r#"["NEW-SECRET-NEW-SECRET-NEW-SECRET", "OLD-SECRET-OLD-SECRET-OLD-SECRET"]"#,
+        example: r#"["change-me: openssl rand -base64 32"]"#,
         secret: true,
         show: |values| match values.secrets.len() {
             0 => "not set".into(),
@@ -337,7 +337,7 @@ static DECLARED: [Declared; 23] = [
         help: "The name of the cookie. Browsers take a name with `__Host-` only when it is Secure, has `Path=/` and no \
                domain, and one with `__Secure-` only when it is Secure. With `cookie.domain` set and no name of your \
                own the name is `__Secure-sid`.",
-        example: r#""__Host-sid""#,
+        example: r#""__Secure-sid""#,
         secret: false,
         show: |values| values.cookie.name.to_string(),
     },
@@ -461,7 +461,7 @@ static DECLARED: [Declared; 23] = [
         path: "pool.max",
         variable: "POOL_MAX",
         kind: Kind::Count(|values, connections| values.pool.max = connections),
-        help: "The most connections to the database that are open at once.",
+        help: "The most connections that writes use at once. On PostgreSQL the reads of all requests share two more.",
         example: "10",
         secret: false,
         show: |values| values.pool.max.to_string(),

@@ -49,10 +49,10 @@ pub struct Settings {
     warnings: Vec<String>,
 }
 
-/// How many connections to the database, and how long they wait.
+/// The connections to the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// The most connections that are open at once. Default 10.
+    /// The most connections that writes use at once. Default 10.
     pub max: usize,
     /// How long an unused connection stays open. Default 30 seconds.
     pub idle_timeout: Duration,

@@ -128,6 +128,18 @@ fn without_settings_the_configuration_is_the_default_one() {
 }
 
 #[test]
+fn the_applications_defaults_give_way_to_a_profile_that_was_chosen() {
+    let app = || builder().fallback("cookie.name", "app").fallback("pool.max", 3);
+    let name_of = |builder: Builder| builder.resolve().unwrap().cookie_name().to_owned();
+    assert_eq!(name_of(app().variables([("SESSION_PROFILE", "default")])), "app");
+    assert_eq!(name_of(app().variables([("SESSION_PROFILE", "express"), ("COOKIE_NAME", "sid")])), "sid");
+    assert_eq!(name_of(app().fallback("session.profile", "express")), "app");
+    let chosen = app().variables([("SESSION_PROFILE", "express")]).resolve().unwrap();
+    assert_eq!(value(&chosen, "cookie.name"), ("connect.sid".into(), Origin::Default));
+    assert_eq!(chosen.pool().max, 3);
+}
+
+#[test]
 fn the_configuration_has_what_was_set() {
     let settings = builder()
         .variables([

@@ -35,6 +35,10 @@ fn a_hundred_visits_that_write_nothing_make_no_call_and_no_cookie() {
         let seen = browser.visit(&sessions, |session| {
             session.remove("nothing").unwrap();
             session.rotate().unwrap();
+            session.set_idle(MINUTE).unwrap();
+            session.remember(DAY).unwrap();
+            session.forget_on_close().unwrap();
+            session.clear().unwrap();
             (session.get::<u8>("a").unwrap(), session.owner(), session.keys())
         });
         assert_eq!(seen, (None, None, vec![]));

@@ -5,14 +5,14 @@ use std::time::Duration;
 use askama::Template;
 use axum::Form;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response, Result};
+use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use sessile_core::{Error, Session, UserId};
 use sessile_tower::{RecentlySignedIn, SignedIn};
 
+use super::cart;
 use super::page::{Frame, page};
 use super::users::{self, USERS, User};
-use super::cart;
 
 /// How long a sign-in counts as recent, in seconds. The library's default is ten minutes; a visitor of the demo wants to
 /// see the prompt sooner.
@@ -41,16 +41,16 @@ pub(super) struct SignInForm {
     remember: Option<String>,
 }
 
-pub(super) async fn sign_in_form(session: Session) -> Result<Response> {
+pub(super) async fn sign_in_form(session: Session) -> Result<Response, Error> {
     sign_in_page(&session, StatusCode::OK, String::new())
 }
 
-fn sign_in_page(session: &Session, status: StatusCode, typed: String) -> Result<Response> {
+fn sign_in_page(session: &Session, status: StatusCode, typed: String) -> Result<Response, Error> {
     let wrong = status == StatusCode::UNAUTHORIZED;
     Ok(page(status, &SignInPage { frame: Frame::of(session, "/sign-in")?, users: &USERS, typed, wrong }))
 }
 
-pub(super) async fn sign_in(session: Session, Form(form): Form<SignInForm>) -> Result<Response> {
+pub(super) async fn sign_in(session: Session, Form(form): Form<SignInForm>) -> Result<Response, Error> {
     let Some(user) = users::verify(&form.user, &form.password) else {
         return sign_in_page(&session, StatusCode::UNAUTHORIZED, form.user);
     };
@@ -78,7 +78,7 @@ fn welcome(session: &Session, before: Option<&UserId>, user: &User) -> Result<St
     Ok(format!("Signed in as {}. The id in your cookie is a new one, and {stayed}.", user.name))
 }
 
-pub(super) async fn sign_out(session: Session) -> Result<Redirect> {
+pub(super) async fn sign_out(session: Session) -> Result<Redirect, Error> {
     session.end()?;
     Ok(Redirect::to("/signed-out"))
 }
@@ -89,7 +89,7 @@ struct SignedOutPage {
     frame: Frame,
 }
 
-pub(super) async fn signed_out(session: Session) -> Result<Response> {
+pub(super) async fn signed_out(session: Session) -> Result<Response, Error> {
     if session.owner().is_some() {
         return Ok(Redirect::to("/").into_response());
     }
@@ -112,7 +112,7 @@ pub(super) struct EmailForm {
 pub(super) async fn email_form(
     recent: Result<RecentlySignedIn<RECENT>, Error>,
     session: Session,
-) -> Result<Response> {
+) -> Result<Response, Error> {
     if let Err(error) = recent {
         return prompt(&session, error);
     }
@@ -124,7 +124,7 @@ pub(super) async fn change_email(
     recent: Result<RecentlySignedIn<RECENT>, Error>,
     session: Session,
     Form(EmailForm { email }): Form<EmailForm>,
-) -> Result<Response> {
+) -> Result<Response, Error> {
     if let Err(error) = recent {
         return prompt(&session, error);
     }
@@ -158,9 +158,9 @@ pub(super) struct ConfirmForm {
 }
 
 /// Asks somebody who is signed in, but not recently, for the password; passes on every other error.
-fn prompt(session: &Session, error: Error) -> Result<Response> {
+fn prompt(session: &Session, error: Error) -> Result<Response, Error> {
     if session.owner().is_none() {
-        return Err(error.into());
+        return Err(error);
     }
     Ok(page(StatusCode::UNAUTHORIZED, &ConfirmPage { frame: Frame::of(session, "")?, seconds: RECENT, wrong: false }))
 }
@@ -168,7 +168,7 @@ fn prompt(session: &Session, error: Error) -> Result<Response> {
 pub(super) async fn confirm(
     SignedIn { session, owner }: SignedIn,
     Form(form): Form<ConfirmForm>,
-) -> Result<Response> {
+) -> Result<Response, Error> {
     if users::verify(owner.as_str(), &form.password).is_none() {
         let again = ConfirmPage { frame: Frame::of(&session, "")?, seconds: RECENT, wrong: true };
         return Ok(page(StatusCode::UNAUTHORIZED, &again));

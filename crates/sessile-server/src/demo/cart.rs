@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use axum::Form;
-use axum::http::StatusCode;
-use axum::response::{Redirect, Result};
-use serde::{Deserialize, Serialize};
+use axum::response::Redirect;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use sessile_core::{Error, Session};
 
 use super::shop::Product;
@@ -47,47 +47,55 @@ pub(super) fn of(session: &Session) -> Result<Cart, Error> {
 
 #[derive(Deserialize)]
 pub(super) struct CartForm {
-    product: String,
+    #[serde(deserialize_with = "known")]
+    product: &'static Product,
 }
 
-impl CartForm {
-    fn product(&self) -> Result<&'static Product> {
-        Product::find(&self.product)
-            .ok_or_else(|| (StatusCode::UNPROCESSABLE_ENTITY, "there is no such product\n").into())
-    }
+/// Only what the shop sells gets past the form; the refusal does not repeat what was sent.
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static Product, D::Error> {
+    let id = String::deserialize(deserializer)?;
+    Product::find(&id).ok_or_else(|| D::Error::custom("there is no such product"))
 }
 
-pub(super) async fn add(session: Session, Form(form): Form<CartForm>) -> Result<Redirect> {
-    let product = form.product()?;
+pub(super) async fn add(session: Session, Form(CartForm { product }): Form<CartForm>) -> Result<Redirect, Error> {
     let full = of(&session)?.quantity(product) >= MOST;
-    change(&session, product, |quantity| (quantity + 1).min(MOST))?;
+    change(&session, product, one_more)?;
     if full {
         session.flash("notice", &format!("{MOST} of one thing is the most this shop sells."))?;
     } else {
         session.flash("done", &format!("{} is in your cart.", product.name))?;
     }
-    Ok(Redirect::to("/#main"))
+    Ok(Redirect::to("/"))
 }
 
-pub(super) async fn less(session: Session, Form(form): Form<CartForm>) -> Result<Redirect> {
-    take_out(&session, form.product()?, |quantity| quantity.saturating_sub(1))
+pub(super) async fn more(session: Session, Form(CartForm { product }): Form<CartForm>) -> Result<Redirect, Error> {
+    change(&session, product, one_more)?;
+    Ok(Redirect::to("/#cart"))
 }
 
-pub(super) async fn remove(session: Session, Form(form): Form<CartForm>) -> Result<Redirect> {
-    take_out(&session, form.product()?, |_| 0)
+pub(super) async fn less(session: Session, Form(CartForm { product }): Form<CartForm>) -> Result<Redirect, Error> {
+    take_out(&session, product, |quantity| quantity.saturating_sub(1))
 }
 
-pub(super) async fn empty(session: Session) -> Result<Redirect> {
+pub(super) async fn remove(session: Session, Form(CartForm { product }): Form<CartForm>) -> Result<Redirect, Error> {
+    take_out(&session, product, |_| 0)
+}
+
+pub(super) async fn empty(session: Session) -> Result<Redirect, Error> {
     session.remove(KEY)?;
     Ok(Redirect::to("/#cart"))
 }
 
 /// A cart that does not have the product stays as it is, so that no session begins with taking something out.
-fn take_out(session: &Session, product: &'static Product, to: fn(u32) -> u32) -> Result<Redirect> {
+fn take_out(session: &Session, product: &'static Product, to: fn(u32) -> u32) -> Result<Redirect, Error> {
     if of(session)?.quantity(product) > 0 {
         change(session, product, to)?;
     }
     Ok(Redirect::to("/#cart"))
+}
+
+fn one_more(quantity: u32) -> u32 {
+    quantity.saturating_add(1).min(MOST)
 }
 
 fn change(session: &Session, product: &'static Product, to: fn(u32) -> u32) -> Result<(), Error> {

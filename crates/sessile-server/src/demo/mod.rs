@@ -63,6 +63,7 @@ pub fn router(sessions: Sessions, info: DemoInfo) -> Router {
     Router::new()
         .route("/", get(shop::home))
         .route("/cart", post(cart::add))
+        .route("/cart/more", post(cart::more))
         .route("/cart/less", post(cart::less))
         .route("/cart/remove", post(cart::remove))
         .route("/cart/empty", post(cart::empty))

@@ -65,8 +65,7 @@ pub(super) fn stylesheet() -> &'static str {
 }
 
 pub(super) async fn serve_stylesheet() -> impl IntoResponse {
-    let headers =
-        [(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    let headers = [(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
     (headers, STYLESHEET)
 }
 

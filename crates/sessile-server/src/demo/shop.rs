@@ -5,8 +5,8 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{Response, Result};
-use sessile_core::Session;
+use axum::response::Response;
+use sessile_core::{Error, Session};
 
 use super::page::{Frame, page};
 use super::stored::Facts;
@@ -53,8 +53,8 @@ pub(super) const PRODUCTS: [Product; 6] = [
         about: "Sessile all its life, and soft ever after.",
         cents: 9_00,
         drawing: "M11 20h26a5 5 0 0 1 5 5v11a5 5 0 0 1-5 5H11a5 5 0 0 1-5-5V25a5 5 0 0 1 5-5zM14 28h.01M22 26h.01M30 29h.01\
-                  M37 26h.01M18 35h.01M26 33h.01M34 36h.01M11 34h.01M17 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM28 12a2 2 0 1 0 0-4\
-                  2 2 0 0 0 0 4z",
+                  M37 26h.01M18 35h.01M26 33h.01M34 36h.01M11 34h.01M17 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM28 12\
+                  a2 2 0 1 0 0-4 2 2 0 0 0 0 4z",
     },
     Product {
         id: "moss",
@@ -112,7 +112,7 @@ struct Home<'a> {
     total: Option<String>,
 }
 
-pub(super) async fn home(State(info): State<Arc<DemoInfo>>, session: Session) -> Result<Response> {
+pub(super) async fn home(State(info): State<Arc<DemoInfo>>, session: Session) -> Result<Response, Error> {
     let cart = cart::of(&session)?;
     let items: Vec<_> = PRODUCTS.iter().map(|product| Item { product, quantity: cart.quantity(product) }).collect();
     let cents = items.iter().map(Item::cents).fold(0, u64::saturating_add);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{Redirect, Response, Result};
+use axum::response::{Redirect, Response};
 use serde::Deserialize;
 use sessile_core::{Data, Error, Session};
 
@@ -138,25 +138,31 @@ struct StoredPage<'a> {
     showed_flashes: bool,
 }
 
-pub(super) async fn show(State(info): State<Arc<DemoInfo>>, session: Session) -> Result<Response> {
+pub(super) async fn show(State(info): State<Arc<DemoInfo>>, session: Session) -> Result<Response, Error> {
     let row = Row::of(&session)?;
     let frame = Frame::of(&session, "/session")?;
     let showed_flashes = frame.visitor.as_ref().is_some_and(|visitor| !visitor.flashes.is_empty());
     Ok(page(StatusCode::OK, &StoredPage { frame, info: &info, row, showed_flashes }))
 }
 
-pub(super) async fn rotate(session: Session) -> Result<Redirect> {
+pub(super) async fn rotate(session: Session) -> Result<Redirect, Error> {
     if session.stored_document().is_some() {
         session.rotate()?;
-        session.flash("done", "Your session has a new id, and the old one opens nothing. All else stayed, the handle too.")?;
+        session.flash(
+            "done",
+            "Your session has a new id, and the old one opens nothing. All else stayed, the handle too.",
+        )?;
     }
     Ok(Redirect::to("/session"))
 }
 
-pub(super) async fn clear(session: Session) -> Result<Redirect> {
+pub(super) async fn clear(session: Session) -> Result<Redirect, Error> {
     if session.stored_document().is_some() {
         session.clear()?;
-        session.flash("done", "The application's data is gone. The session goes on: same id, same owner, same lifetime.")?;
+        session.flash(
+            "done",
+            "The application's data is gone. The session goes on: same id, same owner, same lifetime.",
+        )?;
     }
     Ok(Redirect::to("/session"))
 }

@@ -1,0 +1,56 @@
+//! `sessile config check`: which settings are in force and where each comes from.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sessile::settings::{Builder, Explained, Settings, SettingsError};
+
+use crate::args::{CheckArgs, SettingsArgs};
+use crate::output;
+
+/// The environment and the file, as every command reads them.
+pub(crate) fn builder(args: &SettingsArgs) -> Builder {
+    let builder = Settings::builder().environment();
+    match &args.config {
+        Some(path) => builder.file(Path::new(path)),
+        None => builder.default_file(),
+    }
+}
+
+pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
+    let resolved = builder(&args.settings).resolve();
+    if args.json {
+        let report = resolved.as_ref().map_or_else(problems_json, settings_json);
+        output::print(&format!("{report:#}\n"))?;
+    } else if let Ok(settings) = &resolved {
+        output::print(&table(settings))?;
+    }
+    Ok(resolved.map(drop)?)
+}
+
+fn table(settings: &Settings) -> String {
+    let head = ["SETTING", "ENVIRONMENT VARIABLE", "VALUE", "FROM"].map(str::to_owned);
+    let row = |one: Explained| [one.name.into(), one.variable.into(), one.value, one.origin.to_string()];
+    let rows: Vec<_> = std::iter::once(head).chain(settings.explain().map(row)).collect();
+    let mut out = output::columns(&rows);
+    out.extend(settings.warnings().iter().map(|warning| format!("\nwarning: {warning}")));
+    out.push_str(&format!("\nsession {}\n", settings.config().description()));
+    out
+}
+
+fn settings_json(settings: &Settings) -> Value {
+    let one = |one: Explained| json!({ "name": one.name, "variable": one.variable, "value": one.value, "origin": one.origin.to_string() });
+    json!({
+        "ok": true,
+        "settings": settings.explain().map(one).collect::<Vec<_>>(),
+        "warnings": settings.warnings(),
+    })
+}
+
+fn problems_json(error: &SettingsError) -> Value {
+    let problems = error.problems().iter().map(|problem| {
+        let source = |(name, origin): &(String, _)| json!({ "name": name, "origin": ToString::to_string(origin) });
+        json!({ "settings": problem.sources().iter().map(source).collect::<Vec<_>>(), "message": problem.message() })
+    });
+    json!({ "ok": false, "problems": problems.collect::<Vec<_>>() })
+}

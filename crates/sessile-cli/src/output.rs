@@ -1,0 +1,55 @@
+//! The only place that prints. A reader that goes away early, like `head`, is no failure; control characters are
+//! written as escapes, because names and paths come from others and a terminal obeys them.
+
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Write as _};
+use std::process::ExitCode;
+
+use sessile::settings::SettingsError;
+
+/// What wrong settings end with, like wrong arguments.
+const WRONG_SETTINGS: u8 = 2;
+
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+/// Says what went wrong, with its causes, and what the process ends with.
+pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
+    // Where standard error is gone too there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "error: {}", harmless(&format!("{error:#}")));
+    if error.is::<SettingsError>() { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
+}
+
+/// Rows as aligned columns.
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            // Writing to a `String` cannot fail.
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}

@@ -1,0 +1,252 @@
+//! The command as it is typed: the built binary, in a directory of its own and with no environment but the test's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sessile_testkit::http::{Browser, Response};
+use sessile_testkit::postgres::Database;
+
+const SECRET: &str = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
+const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/configuration.md");
+
+/// A working directory that goes away with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("sessile-cli-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn sessile(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sessile"));
+        command.args(arguments).current_dir(&self.0).env_clear();
+        command
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn the_documentation_is_what_the_declarations_say() {
+    let printed = Directory::new().sessile(&["config", "reference"]).output().unwrap();
+    let written = fs::read_to_string(REFERENCE).unwrap();
+    assert!(stdout(&printed) == written, "run `sessile config reference > docs/src/configuration.md`");
+}
+
+#[test]
+fn check_shows_what_is_in_force_and_where_it_comes_from() {
+    let directory = Directory::new();
+    fs::write(directory.0.join("sessile.toml"), "[cookie]\ndomain = 'example.com'\n").unwrap();
+    let mut check = directory.sessile(&["config", "check"]);
+    check.env("SESSION_SECRET", SECRET).env("DATABASE_URL", "postgres://app:hunter2@db/app").env("POOL_MAX", "");
+    let output = check.output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    let out = stdout(&output);
+    for (setting, expected) in [
+        ("cookie.domain", "COOKIE_DOMAIN example.com sessile.toml:2"),
+        ("cookie.name", "COOKIE_NAME __Secure-sid default"),
+        ("database.url", "DATABASE_URL postgres://app:***@db/app environment variable DATABASE_URL"),
+        ("pool.max", "POOL_MAX 10 default"),
+        ("session.secret", "SESSION_SECRET 1 secret, hidden environment variable SESSION_SECRET"),
+    ] {
+        let line = out.lines().find(|line| line.starts_with(setting)).unwrap();
+        assert_eq!(line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "), expected);
+    }
+    assert!(out.contains("warning: the cookie is named __Secure-sid"), "{out}");
+    assert!(!out.contains(SECRET) && !out.contains("hunter2"), "{out}");
+    let columns: Vec<_> = out.lines().take(24).map(|line| line.find(char::is_uppercase)).collect();
+    assert_eq!(columns[1], columns[23], "the columns are aligned");
+}
+
+#[test]
+fn check_lists_everything_that_is_wrong_and_ends_with_2() {
+    let directory = Directory::new();
+    fs::write(directory.0.join("own.toml"), "[cookie]\nsamesite = 'lax'\n\"\\u001b[2J\" = 1\n").unwrap();
+    let mut check = directory.sessile(&["config", "check", "--config", "own.toml"]);
+    let output = check.env("COOKIE_SECURE", "yes").env("SESSION_SECRET", "hunter2").output().unwrap();
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""));
+    let err = stderr(&output);
+    for expected in [
+        "error: 4 settings are wrong:",
+        "cookie.samesite (own.toml:2): expected the name of a setting, found an unknown one; did you mean cookie.same_site?",
+        "cookie.\\u{1b}[2J (own.toml:3)",
+        "cookie.secure (environment variable COOKIE_SECURE): expected true, false or auto, found \"yes\"",
+        "session.secret (environment variable SESSION_SECRET): secret 1 of 1: expected a secret of at least 32 bytes, found 7",
+    ] {
+        assert!(err.contains(expected), "{expected} is not in\n{err}");
+    }
+    assert!(!err.contains("hunter2") && !err.contains('\u{1b}'), "{err}");
+
+    let missing = directory.sessile(&["config", "check", "--config", "missing.toml"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(stderr(&missing).contains("expected a readable file, found missing.toml"));
+}
+
+#[test]
+fn check_speaks_json() {
+    let directory = Directory::new();
+    let json = |command: &mut Command| -> (Option<i32>, serde_json::Value) {
+        let output = command.output().unwrap();
+        (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
+    };
+    let (code, report) = json(directory.sessile(&["config", "check", "--json"]).env("SESSION_SECRET", SECRET));
+    assert_eq!((code, &report["ok"]), (Some(0), &true.into()));
+    let name = serde_json::json!({
+        "name": "cookie.name", "variable": "COOKIE_NAME", "value": "__Host-sid", "origin": "default"
+    });
+    assert!(report["settings"].as_array().unwrap().contains(&name));
+
+    let (code, report) = json(directory.sessile(&["config", "check", "--json"]).env("SESSION_TIMEOUT", "30min"));
+    assert_eq!((code, &report["ok"]), (Some(2), &false.into()));
+    assert_eq!(report["problems"][0]["settings"][0]["origin"], "environment variable SESSION_TIMEOUT");
+    assert_eq!(report["problems"][1]["settings"][0]["name"], "session.secret");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Directory::new().sessile(&["config", "reference"]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+}
+
+/// A demo that runs, and is killed at the end whatever happens.
+struct Demo {
+    child: Child,
+    url: String,
+    log: Vec<String>,
+}
+
+impl Demo {
+    /// Starts it and waits until it listens.
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+        let mut log = Vec::new();
+        while let Some(Ok(line)) = lines.next() {
+            let url = line.split_once("listening on ").map(|(_, url)| url.to_owned());
+            log.push(line);
+            if let Some(url) = url {
+                return Self { child, url, log };
+            }
+        }
+        panic!("the demo ended: {} with {:?}", log.join("\n"), child.wait())
+    }
+
+    /// Asks it to stop, and says what it ended with and what it said.
+    fn stop(mut self) -> (Option<i32>, String) {
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        let mut rest = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn sign_in(browser: &Browser) -> Response {
+    let form = browser.post("/sign-in").header("Content-Type", "application/x-www-form-urlencoded");
+    form.body("user=ada&password=analytical").send().await
+}
+
+#[tokio::test]
+async fn the_demo_needs_nothing_and_a_restart_signs_nobody_out() {
+    let directory = Directory::new();
+    let start = || Demo::start(&mut directory.sessile(&["demo", "--listen", "127.0.0.1:0"]));
+    let demo = start();
+    let log = demo.log.join("\n");
+    assert!(log.contains("session store: SQLite") && log.contains("cookie sid, Path=/, Secure over HTTPS"), "{log}");
+    let browser = Browser::new(&demo.url);
+    assert_eq!(sign_in(&browser).await.status, 303);
+    let (code, said) = demo.stop();
+    assert_eq!(code, Some(0));
+    assert!(said.contains("stopping"), "{said}");
+
+    let again = start();
+    let same_browser = Browser::new(&again.url);
+    same_browser.set_cookie("sid", &browser.cookie("sid").unwrap());
+    assert!(same_browser.get("/").send().await.text().contains("Ada Lovelace"));
+
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let secret = fs::metadata(directory.0.join("sessile-demo.secret")).unwrap();
+        assert_eq!(secret.permissions().mode() & 0o777, 0o600);
+    }
+    let left = fs::read_dir(&directory.0).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name().into_string().unwrap();
+        !name.starts_with("sessile-demo.sqlite") && name != "sessile-demo.secret"
+    });
+    assert_eq!(left.count(), 0, "nothing else is left behind");
+}
+
+#[tokio::test]
+async fn the_demo_keeps_its_sessions_in_the_configured_database() {
+    let (directory, database) = (Directory::new(), Database::new().await);
+    let client = database.client().await;
+    client.batch_execute("CREATE SCHEMA auth").await.unwrap();
+    let mut command = directory.sessile(&["demo", "--listen", "127.0.0.1:0"]);
+    command.env("DATABASE_URL", database.url()).env("SESSION_TABLE", "auth.user_sessions");
+    command.env("SESSION_SECRET", SECRET).env("COOKIE_NAME", "shop");
+    let demo = Demo::start(&mut command);
+    let browser = Browser::new(&demo.url);
+    assert_eq!(sign_in(&browser).await.status, 303);
+    assert!(browser.cookie("shop").is_some());
+    let rows: i64 = client.query_one("SELECT count(*) FROM auth.user_sessions", &[]).await.unwrap().get(0);
+    assert_eq!(rows, 1);
+    assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 0, "neither a SQLite file nor a secret is made");
+}
+
+#[test]
+fn the_demo_says_why_it_cannot_start() {
+    let directory = Directory::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let unusable = directory.0.join("weak");
+    fs::create_dir(&unusable).unwrap();
+    fs::write(unusable.join("sessile-demo.secret"), "hunter2").unwrap();
+    for (arguments, variables, code, told) in [
+        (
+            ["--listen", &taken].as_slice(),
+            [].as_slice(),
+            1,
+            "is taken by another program; choose another port with --listen",
+        ),
+        (&["--listen", "here"], &[], 1, "expected HOST:PORT"),
+        (&["--listen", "127.0.0.1:0"], &[("DATABASE_URL", "redis://db")], 1, "for SQLite use --sqlite PATH"),
+        (&["--listen", "127.0.0.1:0"], &[("COOKIE_SECURE", "yes")], 2, "expected true, false or auto"),
+        (&["--sqlite", "weak/x.sqlite"], &[], 1, "weak/sessile-demo.secret holds no usable secret; remove it"),
+    ] {
+        let mut command = directory.sessile(&["demo"]);
+        let output = command.args(arguments).envs(variables.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        assert!(stderr(&output).contains(told) && !stderr(&output).contains("hunter2"), "{}", stderr(&output));
+    }
+}
