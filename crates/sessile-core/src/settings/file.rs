@@ -1,5 +1,6 @@
 //! `sessile.toml` to texts, each with its line. What the texts mean is said in one place for all sources.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::Spanned;
@@ -25,39 +26,44 @@ pub(super) struct Contents {
     pub(super) is_broken: bool,
 }
 
-/// Reads TOML. Where the syntax is broken the rest is read all the same.
+/// Reads TOML. Where the syntax is broken the rest is read all the same, as far as the parser finds its way; what it
+/// makes of the broken lines does not count.
 pub(super) fn read(path: &Path, text: &str) -> Contents {
     let (table, errors) = DeTable::parse_recoverable(text);
     let line = |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1;
-    let origin = |at: usize| Origin::File(path.to_owned(), line(at));
-    let mut contents = Contents { is_broken: !errors.is_empty(), ..Contents::default() };
-    // The parser's own rendering quotes the line, which may hold a secret. One fault a line is told; the parser often
-    // stumbles on over the rest of it.
-    let mut told = None;
-    for error in errors {
-        let at = error.span().map_or(0, |span| span.start);
-        if told.replace(line(at)) != Some(line(at)) {
-            let message = format!("{} is not TOML: {}", origin(at), error.message());
-            contents.problems.push(Problem::between([], message));
-        }
+    // The parser's own rendering quotes the line, which may hold a secret. It often stumbles on over the rest of a line,
+    // so the first fault of each is told.
+    let mut broken = BTreeMap::new();
+    for error in &errors {
+        broken.entry(line(error.span().map_or(0, |span| span.start))).or_insert_with(|| error.message());
     }
+    let mut contents = Contents { is_broken: !errors.is_empty(), ..Contents::default() };
+    contents.problems.extend(broken.iter().map(|(line, message)| {
+        let origin = Origin::File(path.to_owned(), *line);
+        Problem::between([], format!("{origin} is not TOML: {message}"))
+    }));
+    let origin = |at: usize| {
+        Some(line(at)).filter(|line| !broken.contains_key(line)).map(|line| Origin::File(path.to_owned(), line))
+    };
     walk(table.get_ref(), "", &origin, &mut contents);
     contents
 }
 
-fn walk(table: &DeTable<'_>, prefix: &str, origin: &dyn Fn(usize) -> Origin, contents: &mut Contents) {
+/// `origin` is `None` for what stands on a broken line.
+fn walk(table: &DeTable<'_>, prefix: &str, origin: &dyn Fn(usize) -> Option<Origin>, contents: &mut Contents) {
     for (key, value) in table {
         let path = format!("{prefix}{}", key.get_ref());
-        let origin_here = origin(key.span().start);
-        match value.get_ref() {
-            DeValue::Table(table) => walk(table, &format!("{path}."), origin, contents),
-            other => match written(other) {
-                Ok(value) => contents.values.push((path, value, origin_here)),
-                Err(found) => {
-                    let message = format!("expected a text, a whole number, true or false; found {found}");
-                    contents.problems.push(Problem::new(path, origin_here, message));
-                }
-            },
+        if let DeValue::Table(table) = value.get_ref() {
+            walk(table, &format!("{path}."), origin, contents);
+            continue;
+        }
+        let Some(origin) = origin(key.span().start) else { continue };
+        match written(value.get_ref()) {
+            Ok(value) => contents.values.push((path, value, origin)),
+            Err(found) => {
+                let message = format!("expected a text, a whole number, true or false; found {found}");
+                contents.problems.push(Problem::new(path, origin, message));
+            }
         }
     }
 }

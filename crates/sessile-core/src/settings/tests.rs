@@ -334,6 +334,7 @@ fn no_secret_is_shown_whether_right_or_wrong() {
     let error = Settings::builder().file(&broken).resolve().unwrap_err();
     let all = format!("{error}{error:?}{:?}", Error::from(error.clone()));
     assert!(all.contains(":2 is not TOML") && all.contains("cookie.name"), "{all}");
+    assert_eq!(error.problems().len(), 3, "each broken line once, and the name: {all}");
     assert!(!all.contains("expected at least one secret"), "it may be on the broken line: {all}");
     assert!(!all.contains(SECRET) && !told.contains("hunter2"), "{all}{told}");
 

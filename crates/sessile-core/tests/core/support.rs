@@ -163,7 +163,7 @@ pub(crate) struct Spy {
     read: Arc<Mutex<usize>>,
     failing: Arc<Mutex<Option<Failure>>>,
     yields: bool,
-    by: usize,
+    by: Arc<Mutex<usize>>,
 }
 
 impl Spy {
@@ -171,9 +171,14 @@ impl Spy {
         Self::default()
     }
 
-    /// The same rows and the same log, for request number `by`, with a yield around every call.
-    pub(crate) fn yielding(&self, by: usize) -> Self {
-        Self { by, yields: true, ..self.clone() }
+    /// The same rows and the same log, with a yield before and after every call.
+    pub(crate) fn yielding(&self) -> Self {
+        Self { yields: true, ..self.clone() }
+    }
+
+    /// The calls from here on are this request's.
+    pub(crate) fn now_for(&self, request: usize) {
+        *self.by.lock().unwrap() = request;
     }
 
     /// From here on this operation fails, or every one for `*`.
@@ -222,7 +227,7 @@ impl Spy {
         };
         let done = answer.as_ref().is_ok_and(done);
         self.calls.lock().unwrap().push(Call {
-            by: self.by,
+            by: *self.by.lock().unwrap(),
             op,
             key: key.clone(),
             to: to.filter(|_| done).cloned(),

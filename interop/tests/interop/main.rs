@@ -1,0 +1,6 @@
+//! An unmodified Express app and Sessile share their sessions.
+
+mod attributes;
+mod data;
+mod lifecycle;
+mod tables;
