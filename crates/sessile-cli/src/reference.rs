@@ -97,6 +97,7 @@ fn row(setting: &Declared) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use sessile::settings::Settings;

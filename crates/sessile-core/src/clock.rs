@@ -30,7 +30,7 @@ pub(crate) fn to_millis(time: SystemTime) -> i64 {
 /// The time that many milliseconds after 1970, kept within the years that text can show (0 to 9999).
 pub(crate) fn from_millis(millis: i64) -> SystemTime {
     const YEAR_0: i64 = -62_167_219_200_000;
-    const YEAR_9999: i64 = 253_402_214_400_000;
+    const YEAR_9999: i64 = 253_402_128_000_000;
     let millis = millis.clamp(YEAR_0, YEAR_9999);
     let size = Duration::from_millis(millis.unsigned_abs());
     if millis < 0 { UNIX_EPOCH - size } else { UNIX_EPOCH + size }

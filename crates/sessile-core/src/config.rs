@@ -464,7 +464,7 @@ fn stored_attributes(cookie: &StoredCookie) -> Option<Attributes> {
 fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     let units = [(86_400, "days"), (3_600, "h"), (60, "min")];
-    match units.into_iter().find(|(unit, _)| seconds >= 2 * unit && seconds % unit == 0) {
+    match units.into_iter().find(|(unit, _)| seconds >= 2 * unit && seconds.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{} {name}", seconds / unit),
         None if span.subsec_millis() > 0 => format!("{} ms", span.as_millis()),
         None => format!("{seconds} s"),

@@ -18,6 +18,16 @@ mod error;
 mod exchange;
 mod id;
 mod lifetime;
+pub mod manual {
+    //! The manual: what the defaults are and why, which attacks are known, how to come from Express.
+
+    #[doc = include_str!("manual/defaults.md")]
+    pub mod defaults {}
+    #[doc = include_str!("manual/attacks.md")]
+    pub mod attacks {}
+    #[doc = include_str!("manual/migrating.md")]
+    pub mod migrating {}
+}
 mod memory;
 pub mod plan;
 mod proxy;

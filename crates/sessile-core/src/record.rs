@@ -190,18 +190,25 @@ impl Record {
         self.meta.created_at.is_some()
     }
 
+    /// Takes the owner from where another program keeps it. When that is not the one Sessile signed in, nobody knows
+    /// when they proved who they are.
+    pub(crate) fn owner_is(&mut self, owner: Option<UserId>) {
+        if owner != self.owner {
+            self.meta.authenticated_at = None;
+        }
+        self.owner = owner;
+    }
+
     /// Puts Sessile's facts and the cookie object into the document, before it is written. With a `user_key` the
-    /// owner lives there, where Express looks; else among Sessile's facts.
+    /// owner stands there too, where Express looks.
     pub(crate) fn seal(&mut self, user_key: Option<&str>) -> Result<(), Error> {
         self.meta.handle = Some(self.handle.as_str().into());
         self.meta.created_at = Some(to_millis(self.created_at));
-        self.meta.owner = None;
-        match (user_key, &self.owner) {
-            (None, owner) => self.meta.owner = owner.as_ref().map(|owner| owner.as_str().into()),
-            (Some(key), Some(owner)) if self.data.get(key).and_then(UserId::from_json).as_ref() != Some(owner) => {
-                self.data.insert(key, owner.to_json());
-            }
-            (Some(_), _) => {}
+        self.meta.owner = self.owner.as_ref().map(|owner| owner.as_str().into());
+        if let (Some(key), Some(owner)) = (user_key, &self.owner)
+            && self.data.get(key).and_then(UserId::from_json).as_ref() != Some(owner)
+        {
+            self.data.insert(key, owner.to_json());
         }
         self.data.insert_first(COOKIE, to_json(&self.cookie)?);
         self.data.insert(SESSILE, to_json(&self.meta)?);

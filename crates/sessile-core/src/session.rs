@@ -324,7 +324,8 @@ impl Session {
         self.edit(Edit::Remember { span, at })
     }
 
-    /// "Do not remember me": the browser forgets the cookie when it closes.
+    /// "Do not remember me": the browser forgets the cookie when it closes, and the session has the configured lifetimes,
+    /// whatever [`set_idle`](Session::set_idle) or [`remember`](Session::remember) said before.
     ///
     /// # Errors
     /// When the response has left.
@@ -526,8 +527,15 @@ impl Edit {
                     record.meta.persistent = Some(true);
                 }
             }
-            Self::ForgetOnClose if config.express => record.cookie.set_max_age(None),
-            Self::ForgetOnClose => record.meta.persistent = Some(false),
+            Self::ForgetOnClose => {
+                record.meta.absolute = None;
+                if config.express {
+                    record.cookie.set_max_age(None);
+                } else {
+                    record.meta.idle = None;
+                    record.meta.persistent = Some(false);
+                }
+            }
         }
         Ok(())
     }

@@ -132,7 +132,7 @@ impl Sessions {
         })?;
         let Some(mut record) = loaded else { return Ok(None) };
         if let Some(user_key) = &config.user_key {
-            record.owner = record.data.get(user_key).and_then(UserId::from_json);
+            record.owner_is(record.data.get(user_key).and_then(UserId::from_json));
         }
         let end = config.lifetime_of(&record).absolute_end(began(&record));
         Ok(Some(record).filter(|_| end.is_none_or(|end| now <= end)))

@@ -170,7 +170,6 @@ impl Lane {
         }
     }
 
-    #[allow(clippy::disallowed_methods, reason = "how long ago a connection failed is no time of any session")]
     fn rest(&self) {
         *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }

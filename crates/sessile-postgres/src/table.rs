@@ -42,12 +42,10 @@ struct Found {
 }
 
 impl Sql {
-    fn new(quoted: &str, sess: &str, expire: &str) -> Self {
-        // The cast keeps the comparison within the column's own type, so that its index serves it.
-        let time = |n: u8| match expire {
-            "timestamp with time zone" => format!("to_timestamp(${n})"),
-            _ => format!("to_timestamp(${n})::timestamp"),
-        };
+    fn new(quoted: &str, sess: &str) -> Self {
+        // No cast to a column without zone: that would compare what two clocks on the wall show, and those repeat an
+        // hour each autumn. As it stands PostgreSQL compares moments, through the connection's zone, as for Express.
+        let time = |n: u8| format!("to_timestamp(${n})");
         let sess_as = format!("${{}}::text::{sess}");
         let document = |n: u8| sess_as.replace("{}", &n.to_string());
         let alive = |sid: u8, now: u8| format!("sid = ${sid} AND expire >= {}", time(now));
@@ -231,7 +229,7 @@ async fn adopt(client: &Client, settings: &PostgresBuilder, found: Found, how: &
     };
     Ok(Table {
         description: format!("PostgreSQL, {}.{} ({how}, {}, {expire})", found.schema, settings.table, found.sess),
-        sql: Sql::new(&quoted, &found.sess, &found.expire),
+        sql: Sql::new(&quoted, &found.sess),
     })
 }
 

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 use sessile_core::Error;
@@ -18,6 +18,9 @@ use crate::{SqliteStore, failure, writer};
 
 /// How long a write waits for another program's transaction. It waits on the thread that writes, not on the runtime.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// How long to pause between tries where SQLite does not wait by itself.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a read may wait, on the thread that asks. In WAL mode only the repair after a crash makes it wait at all.
 const READ_BUSY: Duration = Duration::from_millis(100);
@@ -158,15 +161,14 @@ fn create_file(path: &Path) -> Result<(), Error> {
 /// The journal mode that the file is in afterwards. While several processes make the first change SQLite answers `busy` at
 /// once instead of waiting, so the waiting is done here.
 fn into_wal(connection: &Connection) -> rusqlite::Result<String> {
-    let deadline = Instant::now() + BUSY;
-    loop {
-        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(10));
-            }
-            other => return other,
+    let ask = || connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
+    for _ in 0..BUSY.as_millis() / PAUSE.as_millis() {
+        match ask() {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => thread::sleep(PAUSE),
+            answer => return answer,
         }
     }
+    ask()
 }
 
 fn unusable(path: &Path, why: &str) -> Error {
@@ -190,6 +192,22 @@ mod tests {
         let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
         assert_eq!((journal.as_str(), synchronous), ("wal", 2), "2 is FULL");
         assert!(builder.reader().unwrap().execute_batch("CREATE TABLE t (n)").is_err());
+        drop(connection);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn the_change_into_wal_waits_where_sqlite_does_not() {
+        let path = std::env::temp_dir().join(format!("sessile-sqlite-wal-{}", std::process::id()));
+        let (connection, other) = (Connection::open(&path).unwrap(), Connection::open(&path).unwrap());
+        connection.busy_timeout(Duration::ZERO).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let program = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            other.execute_batch("ROLLBACK").unwrap();
+        });
+        assert_eq!(into_wal(&connection).unwrap(), "wal");
+        program.join().unwrap();
         drop(connection);
         std::fs::remove_file(path).unwrap();
     }

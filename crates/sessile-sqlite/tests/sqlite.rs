@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use sessile_core::{Config, Error, RequestHead, Sessions, Store as _, Written};
 use sessile_sqlite::SqliteStore;
 use sessile_testkit::contract::{self, key, record};
-use sessile_testkit::store_contract;
+use sessile_testkit::{conformance, http_contract, store_contract};
 
 /// A directory of its own for each test, removed with what is in it.
 struct Directory(PathBuf);
@@ -61,6 +61,15 @@ impl contract::Fixture for Directory {
 }
 
 store_contract!(sqlite, async || Directory::new());
+
+impl http_contract::App for Directory {
+    async fn serve(&self, config: Config) -> String {
+        let store = SqliteStore::open(self.file()).await.unwrap();
+        conformance::start(Sessions::new(store, config)).await
+    }
+}
+
+http_contract!(two_instances, async || Directory::new());
 
 const DOCUMENT: &str = r#"{"cookie":{"path":"/"},"userId":"alice"}"#;
 
@@ -258,6 +267,11 @@ async fn a_table_that_cannot_hold_sessions_is_refused_with_the_reason() {
         ),
         ("CREATE TABLE session (sid INTEGER PRIMARY KEY, sess TEXT, expire TEXT)", "`sid` to be TEXT, found INTEGER"),
         ("CREATE TABLE session (sid PRIMARY KEY, sess TEXT, expire TEXT)", "`sid` to be TEXT, found no type"),
+        // SQLite takes any type with INT in it for a number.
+        (
+            "CREATE TABLE session (sid POINTTEXT PRIMARY KEY, sess TEXT, expire TEXT)",
+            "`sid` to be TEXT, found POINTTEXT",
+        ),
         ("CREATE TABLE session (sid TEXT PRIMARY KEY, sess BLOB, expire TEXT)", "`sess` to be TEXT, found BLOB"),
         (
             "CREATE TABLE session (sid TEXT PRIMARY KEY, sess TEXT, expire INTEGER)",

@@ -1,6 +1,8 @@
 //! The conformance app as a program: what it does is in `sessile_testkit::conformance`, what it serves from is said by
 //! its arguments.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program says where it listens and why it stopped")]
+
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! The conformance app: one small application over the public API that tests drive from outside, over any store and
 //! beside an Express app with the same routes.
 
+#![allow(clippy::expect_used, reason = "test tools: what goes wrong here ends the test")]
+
 use std::collections::HashMap;
 use std::time::Duration;
 

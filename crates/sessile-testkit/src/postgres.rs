@@ -328,6 +328,7 @@ impl Database {
     /// When there is no server, as [`Cluster::start`] says.
     pub async fn new() -> Database {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
+        #[allow(clippy::disallowed_methods, reason = "where the tests' server is")]
         let server = env::var(SERVER_VARIABLE).unwrap_or_else(|_| SHARED.get_or_init(Cluster::start).url("postgres"));
         let name = format!("test_{:016x}", random());
         let url = url_of(&server, &name);

@@ -1,5 +1,12 @@
 //! The HTTP contract, over memory.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "what goes wrong here fails the test"
+)]
+
 use sessile_core::{Config, MemoryStore, Sessions};
 use sessile_testkit::{conformance, http_contract};
 

@@ -1,6 +1,6 @@
 //! The tools themselves: a server that goes away whatever happens, and a browser that keeps cookies as browsers do.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a test fails by panicking")]
 
 use std::env;
 use std::net::TcpStream as Connection;

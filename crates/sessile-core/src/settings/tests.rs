@@ -1,5 +1,7 @@
 //! The settings as tables: what was written, what came of it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,17 @@
 //! The PostgreSQL store on a real PostgreSQL server.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "what goes wrong here fails the test"
+)]
+
 mod contract;
 mod failures;
 mod http;
 mod table;
+mod time;
 
 use sessile_core::codec::{Keyring, Secret};
 use sessile_core::{Config, Cookie, KeyForm, Sessions, Store};
