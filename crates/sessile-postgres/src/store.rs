@@ -158,7 +158,7 @@ impl Store for PostgresStore {
     async fn load(&self, key: &StoreKey, now: SystemTime) -> Result<Option<Record>, Error> {
         let table = self.table().await?;
         let limit = self.shared.settings.statement_timeout;
-        let row = self.lanes(table).query_opt(&[&key.as_str(), &seconds(now)], limit).await?;
+        let row = self.lanes(table).query_opt(&[&key.as_str(), &whole_seconds(now)], limit).await?;
         let Some(row) = row else { return Ok(None) };
         let wrong = |error| Error::poisoned("expected the row's sess and expire to have values").with_source(error);
         let document: &str = row.try_get(0).map_err(wrong)?;
@@ -175,7 +175,7 @@ impl Store for PostgresStore {
 
     async fn update(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
         let sql = &self.table().await?.sql;
-        let (document, now, end) = (record.document(), seconds(record.seen_at), whole_seconds(record.expires_at));
+        let (document, now, end) = (record.document(), whole_seconds(record.seen_at), whole_seconds(record.expires_at));
         let revision = record.revision.as_ref().map(|revision| revision.as_str());
         let values: Values<'_> = &[
             (&key.as_str(), Type::TEXT),
@@ -192,7 +192,7 @@ impl Store for PostgresStore {
 
     async fn rotate(&self, from: &StoreKey, to: &StoreKey, record: &Record) -> Result<Written, Error> {
         let sql = &self.table().await?.sql;
-        let (document, now, end) = (record.document(), seconds(record.seen_at), whole_seconds(record.expires_at));
+        let (document, now, end) = (record.document(), whole_seconds(record.seen_at), whole_seconds(record.expires_at));
         let revision = record.revision.as_ref().map(|revision| revision.as_str());
         let values: Values<'_> = &[
             (&from.as_str(), Type::TEXT),
@@ -212,7 +212,7 @@ impl Store for PostgresStore {
 
     async fn touch(&self, key: &StoreKey, seen_at: SystemTime, expires_at: SystemTime) -> Result<Written, Error> {
         let sql = &self.table().await?.sql;
-        let (now, end) = (seconds(seen_at), whole_seconds(expires_at));
+        let (now, end) = (whole_seconds(seen_at), whole_seconds(expires_at));
         let values: Values<'_> = &[(&key.as_str(), Type::TEXT), (&now, Type::FLOAT8), (&end, Type::FLOAT8)];
         Ok(if self.execute(&sql.touch, values).await? == 1 { Written::Done } else { Written::Gone })
     }
@@ -245,7 +245,7 @@ impl Store for PostgresStore {
 impl Sweep for PostgresStore {
     async fn sweep(&self, now: SystemTime, limit: u32) -> Result<u64, Error> {
         let sql = &self.table().await?.sql;
-        let values: Values<'_> = &[(&seconds(now), Type::FLOAT8), (&i64::from(limit), Type::INT8)];
+        let values: Values<'_> = &[(&whole_seconds(now), Type::FLOAT8), (&i64::from(limit), Type::INT8)];
         Ok(self.execute(&sql.sweep, values).await?)
     }
 }
@@ -278,7 +278,7 @@ fn seconds(time: SystemTime) -> f64 {
     }
 }
 
-/// The end of a session as connect-pg-simple writes it: whole seconds, rounded up to what JavaScript's clock can tell.
+/// Every time as connect-pg-simple binds it: whole seconds, rounded up from the milliseconds of JavaScript's clock.
 fn whole_seconds(end: SystemTime) -> f64 {
     ((seconds(end) * 1000.0).floor() / 1000.0).ceil()
 }

@@ -19,7 +19,7 @@ use crate::{SqliteStore, failure, writer};
 /// How long a write waits for another program's transaction. It waits on the thread that writes, not on the runtime.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// How long to pause between tries where SQLite does not wait by itself.
+/// How long to pause between tries where SQLite cannot be trusted to wait.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a read may wait, on the thread that asks. In WAL mode only the repair after a crash makes it wait at all.
@@ -84,7 +84,7 @@ impl SqliteBuilder {
 
     fn connect(&self) -> Result<(Connection, Readers, Arc<Statements>, String), Error> {
         create_file(&self.path)?;
-        let mut connection = self.connection(BUSY)?;
+        let mut connection = self.connection()?;
         self.configure(&connection)?;
         let origin = table::ensure(&mut connection, &self.table)?;
         let statements = Statements::on(&self.table);
@@ -97,15 +97,15 @@ impl SqliteBuilder {
     }
 
     /// The flags leave out URIs: a path is a path, whatever it looks like.
-    fn connection(&self, busy: Duration) -> Result<Connection, Error> {
+    fn connection(&self) -> Result<Connection, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         Connection::open_with_flags(&self.path, flags)
-            .and_then(|connection| connection.busy_timeout(busy).map(|()| connection))
             .map_err(|error| unusable(&self.path, "it could not be opened").with_source(error))
     }
 
     fn reader(&self) -> Result<Connection, Error> {
-        let reader = self.connection(READ_BUSY)?;
+        let reader = self.connection()?;
+        reader.busy_timeout(READ_BUSY).map_err(failure::of)?;
         reader.pragma_update(None, "query_only", true).map_err(failure::of)?;
         Ok(reader)
     }
@@ -126,7 +126,8 @@ impl SqliteBuilder {
                 format!("it stays in journal mode `{mode}` where WAL was asked for, as on some network file systems");
             return Err(unusable(&self.path, &why));
         }
-        connection.pragma_update(None, "synchronous", "FULL").map_err(failure::of)
+        connection.pragma_update(None, "synchronous", "FULL").map_err(failure::of)?;
+        connection.busy_timeout(BUSY).map_err(failure::of)
     }
 
     fn description(&self, origin: Origin) -> String {
@@ -158,9 +159,10 @@ fn create_file(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// The journal mode that the file is in afterwards. While several processes make the first change SQLite answers `busy` at
-/// once instead of waiting, so the waiting is done here.
+/// The journal mode that the file is in afterwards. While several processes make the first change SQLite may answer `busy`
+/// at once however long it was told to wait, so all the waiting is done here.
 fn into_wal(connection: &Connection) -> rusqlite::Result<String> {
+    connection.busy_timeout(Duration::ZERO)?;
     let ask = || connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
     for _ in 0..BUSY.as_millis() / PAUSE.as_millis() {
         match ask() {
@@ -186,7 +188,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("sessile-sqlite-builder-{}", std::process::id()));
         let builder = SqliteBuilder::new(path.clone());
         create_file(&path).unwrap();
-        let connection = builder.connection(BUSY).unwrap();
+        let connection = builder.connection().unwrap();
         builder.configure(&connection).unwrap();
         let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
@@ -200,7 +202,6 @@ mod tests {
     fn the_change_into_wal_waits_where_sqlite_does_not() {
         let path = std::env::temp_dir().join(format!("sessile-sqlite-wal-{}", std::process::id()));
         let (connection, other) = (Connection::open(&path).unwrap(), Connection::open(&path).unwrap());
-        connection.busy_timeout(Duration::ZERO).unwrap();
         other.execute_batch("BEGIN EXCLUSIVE").unwrap();
         let program = thread::spawn(move || {
             thread::sleep(Duration::from_millis(100));

@@ -1,6 +1,7 @@
 //! The SQLite store: the contract, and what only a file can be asked.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "another program's lock is held for real time")]
 
 use std::fs;
 use std::future::ready;

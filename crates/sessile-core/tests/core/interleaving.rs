@@ -115,6 +115,7 @@ impl World {
         let sessions = Sessions::new(store.clone(), config().clock(clock.clone()));
         let seed = browser.visit(&sessions, |session| {
             session.insert("seed", "old").unwrap();
+            session.insert("a", &0).unwrap();
             if signed_in {
                 session.sign_in("alice").unwrap();
             }
