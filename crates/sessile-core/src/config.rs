@@ -277,7 +277,8 @@ impl Config {
         self
     }
 
-    /// express-session's `cookie.maxAge`: the cookie's lifetime and the session's. `None` ends with the browser.
+    /// express-session's `cookie.maxAge`: the cookie's lifetime and the session's. `None` ends with the browser. Say it
+    /// after [`cookie`](Config::cookie), which sets all of the cookie.
     pub fn max_age(mut self, max_age: impl Into<Option<Duration>>) -> Self {
         let max_age = max_age.into();
         self.cookie.persistent = max_age.is_some();

@@ -199,17 +199,11 @@ impl Record {
         self.owner = owner;
     }
 
-    /// Puts Sessile's facts and the cookie object into the document, before it is written. With a `user_key` the
-    /// owner stands there too, where Express looks.
-    pub(crate) fn seal(&mut self, user_key: Option<&str>) -> Result<(), Error> {
+    /// Puts Sessile's facts and the cookie object into the document, before it is written.
+    pub(crate) fn seal(&mut self) -> Result<(), Error> {
         self.meta.handle = Some(self.handle.as_str().into());
         self.meta.created_at = Some(to_millis(self.created_at));
         self.meta.owner = self.owner.as_ref().map(|owner| owner.as_str().into());
-        if let (Some(key), Some(owner)) = (user_key, &self.owner)
-            && self.data.get(key).and_then(UserId::from_json).as_ref() != Some(owner)
-        {
-            self.data.insert(key, owner.to_json());
-        }
         self.data.insert_first(COOKIE, to_json(&self.cookie)?);
         self.data.insert(SESSILE, to_json(&self.meta)?);
         Ok(())

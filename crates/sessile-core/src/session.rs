@@ -512,6 +512,9 @@ impl Edit {
                     clear(record, config);
                 }
                 record.owner = Some(owner.clone());
+                if let Some(key) = config.user_key.as_deref() {
+                    record.data.insert(key, owner.to_json());
+                }
                 record.meta.authenticated_at = Some(to_millis(*at));
             }
             Self::Authenticated { at } => record.meta.authenticated_at = Some(to_millis(*at)),

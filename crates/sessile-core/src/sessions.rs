@@ -210,6 +210,10 @@ impl Sessions {
                         turn = Some(self.shared.turns.wait(key).await);
                     }
                     match self.load_record(key).await? {
+                        // Another program gave the session to somebody else: these edits were meant for its former owner.
+                        Some(fresh) if plan == Plan::Update && fresh.owner != record.owner => {
+                            return Ok(self.dropped(&record));
+                        }
                         Some(fresh) => session.lock().rebase(fresh)?,
                         None if plan == Plan::Rotate => return Err(Error::gone()),
                         None => return Ok(self.dropped(&record)),
@@ -234,7 +238,7 @@ impl Sessions {
         record.seen_at = now;
         if matches!(plan, Plan::Create | Plan::Update | Plan::Rotate) {
             config.refresh_cookie(&mut record, facts.https, now);
-            record.seal(config.user_key.as_deref())?;
+            record.seal()?;
         }
         if plan != Plan::Keep {
             record.expires_at = config.lifetime_of(&record).expires_at(now, began(&record));

@@ -20,6 +20,7 @@ mod builder;
 mod connect;
 mod failure;
 mod lanes;
+mod private;
 mod store;
 mod table;
 mod tls;

@@ -15,6 +15,7 @@ use crate::builder::PostgresBuilder;
 use crate::connect::{Connector, tune};
 use crate::failure::Failure;
 use crate::lanes::Lanes;
+use crate::private::Private;
 use crate::table::{self, Table};
 use crate::tls;
 
@@ -148,7 +149,7 @@ impl PostgresStore {
 
     /// Nothing matched: either the session is gone, or it is not as it was read.
     async fn gone_or_stale(&self, sql: &str, key: &StoreKey, now: f64) -> Result<Written, Error> {
-        let alive = self.execute(sql, &[(&key.as_str(), Type::TEXT), (&now, Type::FLOAT8)]).await?;
+        let alive = self.execute(sql, &[(&Private(key.as_str()), Type::TEXT), (&now, Type::FLOAT8)]).await?;
         Ok(if alive == 0 { Written::Gone } else { Written::Stale })
     }
 }
@@ -158,7 +159,7 @@ impl Store for PostgresStore {
     async fn load(&self, key: &StoreKey, now: SystemTime) -> Result<Option<Record>, Error> {
         let table = self.table().await?;
         let limit = self.shared.settings.statement_timeout;
-        let row = self.lanes(table).query_opt(&[&key.as_str(), &whole_seconds(now)], limit).await?;
+        let row = self.lanes(table).query_opt(&[&Private(key.as_str()), &whole_seconds(now)], limit).await?;
         let Some(row) = row else { return Ok(None) };
         let wrong = |error| Error::poisoned("expected the row's sess and expire to have values").with_source(error);
         let document: &str = row.try_get(0).map_err(wrong)?;
@@ -169,7 +170,8 @@ impl Store for PostgresStore {
     async fn insert(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
         let sql = &self.table().await?.sql;
         let (document, end) = (record.document(), whole_seconds(record.expires_at));
-        let values: Values<'_> = &[(&key.as_str(), Type::TEXT), (&document, Type::TEXT), (&end, Type::FLOAT8)];
+        let values: Values<'_> =
+            &[(&Private(key.as_str()), Type::TEXT), (&Private(&*document), Type::TEXT), (&end, Type::FLOAT8)];
         Ok(if self.execute(&sql.insert, values).await? == 1 { Written::Done } else { Written::Stale })
     }
 
@@ -178,11 +180,11 @@ impl Store for PostgresStore {
         let (document, now, end) = (record.document(), whole_seconds(record.seen_at), whole_seconds(record.expires_at));
         let revision = record.revision.as_ref().map(|revision| revision.as_str());
         let values: Values<'_> = &[
-            (&key.as_str(), Type::TEXT),
+            (&Private(key.as_str()), Type::TEXT),
             (&now, Type::FLOAT8),
-            (&document, Type::TEXT),
+            (&Private(&*document), Type::TEXT),
             (&end, Type::FLOAT8),
-            (&revision, Type::TEXT),
+            (&Private(revision), Type::TEXT),
         ];
         match self.execute(&sql.update, values).await? {
             0 => self.gone_or_stale(&sql.alive, key, now).await,
@@ -195,12 +197,12 @@ impl Store for PostgresStore {
         let (document, now, end) = (record.document(), whole_seconds(record.seen_at), whole_seconds(record.expires_at));
         let revision = record.revision.as_ref().map(|revision| revision.as_str());
         let values: Values<'_> = &[
-            (&from.as_str(), Type::TEXT),
+            (&Private(from.as_str()), Type::TEXT),
             (&now, Type::FLOAT8),
-            (&document, Type::TEXT),
+            (&Private(&*document), Type::TEXT),
             (&end, Type::FLOAT8),
-            (&revision, Type::TEXT),
-            (&to.as_str(), Type::TEXT),
+            (&Private(revision), Type::TEXT),
+            (&Private(to.as_str()), Type::TEXT),
         ];
         match self.execute(&sql.rotate, values).await {
             Ok(0) => self.gone_or_stale(&sql.alive, from, now).await,
@@ -213,13 +215,13 @@ impl Store for PostgresStore {
     async fn touch(&self, key: &StoreKey, seen_at: SystemTime, expires_at: SystemTime) -> Result<Written, Error> {
         let sql = &self.table().await?.sql;
         let (now, end) = (whole_seconds(seen_at), whole_seconds(expires_at));
-        let values: Values<'_> = &[(&key.as_str(), Type::TEXT), (&now, Type::FLOAT8), (&end, Type::FLOAT8)];
+        let values: Values<'_> = &[(&Private(key.as_str()), Type::TEXT), (&now, Type::FLOAT8), (&end, Type::FLOAT8)];
         Ok(if self.execute(&sql.touch, values).await? == 1 { Written::Done } else { Written::Gone })
     }
 
     async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
         let sql = &self.table().await?.sql;
-        Ok(self.execute(&sql.remove, &[(&key.as_str(), Type::TEXT)]).await? > 0)
+        Ok(self.execute(&sql.remove, &[(&Private(key.as_str()), Type::TEXT)]).await? > 0)
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {

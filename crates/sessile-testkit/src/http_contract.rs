@@ -1,4 +1,4 @@
-//! What every adapter has to do, as tests: [`http_contract!`](crate::http_contract) drives the conformance routes over
+//! What every adapter has to do, as tests: [`http_contract!`](crate::http_contract!) drives the conformance routes over
 //! real connections, on two instances that share one store, and turns their clock.
 //!
 //! ```
@@ -163,7 +163,7 @@ macro_rules! http_contract {
     };
 }
 
-/// Runs one clause on an app of its own. For [`http_contract!`](crate::http_contract).
+/// Runs one clause on an app of its own. For [`http_contract!`](crate::http_contract!).
 #[doc(hidden)]
 pub fn run<A, Made, Clause>(app: impl FnOnce() -> Made, clause: impl FnOnce(Pair<A>) -> Clause)
 where

@@ -147,3 +147,34 @@ async fn futures<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     }
     done
 }
+
+/// Two instances sweep one table of 2,500 expired rows; the table vanishes and comes back meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn sweepers_share_the_work_and_outlive_errors() {
+    let database = Database::new().await;
+    let client = database.client().await;
+    let fill = "INSERT INTO session SELECT n::text, '{}'::json, now() - interval '1 hour' FROM generate_series(1, 2500) n \
+        UNION ALL SELECT 'alive', '{}'::json, now() + interval '1 hour'";
+    let mut tasks = Vec::new();
+    for _ in 0..2 {
+        let store = PostgresStore::connect(database.url()).await.unwrap();
+        tasks.push(crate::sessions(store).spawn_sweeper(Duration::from_millis(50)));
+    }
+    for _ in 0..2 {
+        client.batch_execute(fill).await.unwrap();
+        let begun = Instant::now();
+        while client.query("SELECT 1 FROM session", &[]).await.unwrap().len() > 1 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the expired rows are still there");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let left: String = client.query_one("SELECT sid FROM session", &[]).await.unwrap().get(0);
+        assert_eq!(left, "alive");
+        client.batch_execute("ALTER TABLE session RENAME TO away").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        client.batch_execute("ALTER TABLE away RENAME TO session; TRUNCATE session").await.unwrap();
+    }
+    for task in tasks {
+        assert!(!task.is_finished());
+        task.abort();
+    }
+}
