@@ -26,3 +26,26 @@ pub use sessile_postgres::PostgresStore;
 pub use sessile_sqlite::SqliteStore;
 #[cfg(feature = "axum")]
 pub use sessile_tower::{RecentlySignedIn, SessionLayer, SignedIn};
+
+/// The code in the README and the book, compiled.
+#[cfg(doctest)]
+mod book {
+    macro_rules! pages {
+        ($($name:ident $file:literal)*) => {
+            $(
+                #[doc = include_str!(concat!("../../../docs/src/", $file, ".md"))]
+                mod $name {}
+            )*
+        };
+    }
+    pages! {
+        introduction "introduction"
+        getting_started "getting-started"
+        session "session"
+        lifetimes "lifetimes"
+        promises "promises"
+        stores "stores"
+        operations "operations"
+        migrating_from_express "migrating-from-express"
+    }
+}
