@@ -11,9 +11,11 @@
 mod axum;
 mod clock;
 pub mod codec;
+mod commit;
 mod config;
 mod cookie;
 mod data;
+mod edit;
 mod error;
 mod exchange;
 mod id;
@@ -41,8 +43,8 @@ mod sweeper;
 mod turns;
 
 pub use clock::{Clock, SystemClock};
-pub use config::{Config, Cookie, Secure};
-pub use cookie::{Priority, SameSite};
+pub use config::Config;
+pub use cookie::{Cookie, Priority, SameSite, Secure};
 pub use data::Data;
 pub use error::Error;
 pub use exchange::{Exchange, RequestHead, SetCookie};

@@ -190,6 +190,13 @@ impl Record {
         self.meta.created_at.is_some()
     }
 
+    /// When the session's absolute lifetime began: at the sign-in, or its first write by Sessile; `None` when nobody
+    /// recorded that.
+    pub(crate) fn began(&self) -> Option<SystemTime> {
+        let signed_in = self.authenticated_at().filter(|_| self.owner.is_some());
+        signed_in.or_else(|| self.is_ours().then_some(self.created_at))
+    }
+
     /// Takes the owner from where another program keeps it. When that is not the one Sessile signed in, nobody knows
     /// when they proved who they are.
     pub(crate) fn owner_is(&mut self, owner: Option<UserId>) {

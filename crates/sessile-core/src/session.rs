@@ -1,4 +1,4 @@
-//! The handler's view of a session: plain calls in memory, no I/O. Every change goes through one door, [`Edit`], and is
+//! The handler's view of a session: plain calls in memory, no I/O. Every change goes through one door, `Edit`, and is
 //! logged, so that it can be replayed on a fresher record when another request wrote first.
 
 use std::fmt;
@@ -8,34 +8,10 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::clock::to_millis;
+use crate::edit::{Change, Edit, check_key, from_json, is_application_key, to_json};
 use crate::plan::State;
-use crate::record::{COOKIE, Record, SESSILE, UserId};
+use crate::record::{Record, UserId};
 use crate::{Config, Error, Handle};
-
-/// Top-level keys that express-session drops from a row when it loads it, so that they cannot hold anything.
-const EXPRESS_DROPS: [&str; 20] = [
-    "id",
-    "req",
-    "touch",
-    "resetMaxAge",
-    "save",
-    "reload",
-    "destroy",
-    "regenerate",
-    "constructor",
-    "toString",
-    "toLocaleString",
-    "valueOf",
-    "hasOwnProperty",
-    "isPrototypeOf",
-    "propertyIsEnumerable",
-    "__proto__",
-    "__defineGetter__",
-    "__defineSetter__",
-    "__lookupGetter__",
-    "__lookupSetter__",
-];
 
 /// Where flash messages live: the key and shape of Express's connect-flash.
 const FLASH: &str = "flash";
@@ -98,23 +74,6 @@ pub(crate) struct Inner {
     ended: bool,
     finished: bool,
 }
-
-/// One change, in a form that can be applied again.
-#[derive(Clone)]
-enum Edit {
-    Insert { key: Box<str>, json: Box<str> },
-    Update { key: Box<str>, change: Change },
-    Remove { key: Box<str> },
-    Clear,
-    SignIn { owner: UserId, at: SystemTime },
-    Authenticated { at: SystemTime },
-    Idle(Duration),
-    Remember { span: Duration, at: SystemTime },
-    ForgetOnClose,
-}
-
-/// From the raw JSON that is there to the raw JSON that shall be.
-type Change = Arc<dyn Fn(Option<&str>) -> Result<String, Error> + Send + Sync>;
 
 impl Session {
     pub(crate) fn new(config: Arc<Config>, record: Record) -> Self {
@@ -436,7 +395,7 @@ impl Inner {
 
     /// When the session's absolute lifetime began; `None` when nobody recorded it.
     pub(crate) fn began(&self) -> Option<SystemTime> {
-        began(&self.record)
+        self.record.began()
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -489,125 +448,4 @@ impl Inner {
     fn application_data(&self) -> impl Iterator<Item = (&str, &str)> {
         self.record.data.iter().filter(|(key, _)| !self.ended && is_application_key(key))
     }
-}
-
-/// When this session's absolute lifetime began: at the sign-in, or its first write by Sessile.
-pub(crate) fn began(record: &Record) -> Option<SystemTime> {
-    let signed_in = record.authenticated_at().filter(|_| record.owner.is_some());
-    signed_in.or_else(|| record.is_ours().then_some(record.created_at))
-}
-
-impl Edit {
-    fn apply(&self, record: &mut Record, config: &Config) -> Result<(), Error> {
-        match self {
-            Self::Insert { key, json } => put(record, config, key, json.clone())?,
-            Self::Update { key, change } => {
-                let json = change(record.data.get(key))?;
-                put(record, config, key, json.into())?;
-            }
-            Self::Remove { key } => drop(record.data.remove(key)),
-            Self::Clear => clear(record, config),
-            Self::SignIn { owner, at } => {
-                if record.owner.as_ref().is_some_and(|other| other != owner) {
-                    clear(record, config);
-                }
-                record.owner = Some(owner.clone());
-                if let Some(key) = config.user_key.as_deref() {
-                    record.data.insert(key, owner.to_json());
-                }
-                record.meta.authenticated_at = Some(to_millis(*at));
-            }
-            Self::Authenticated { at } => record.meta.authenticated_at = Some(to_millis(*at)),
-            Self::Idle(idle) if config.express => record.cookie.set_max_age(Some(*idle)),
-            Self::Idle(idle) => record.meta.idle = Some(millis(*idle)),
-            Self::Remember { span, at } => {
-                let age = at.duration_since(began(record).unwrap_or(record.created_at)).unwrap_or_default();
-                record.meta.absolute = Some(millis(age.saturating_add(*span)));
-                if config.express {
-                    record.cookie.set_max_age(Some(*span));
-                } else {
-                    record.meta.idle = Some(millis(*span));
-                    record.meta.persistent = Some(true);
-                }
-            }
-            Self::ForgetOnClose => {
-                record.meta.absolute = None;
-                if config.express {
-                    record.cookie.set_max_age(None);
-                } else {
-                    record.meta.idle = None;
-                    record.meta.persistent = Some(false);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Puts the value there unless the session would become too large; then everything stays as it was.
-fn put(record: &mut Record, config: &Config, key: &str, json: Box<str>) -> Result<(), Error> {
-    let others = record.data.iter().filter(|(own, _)| is_application_key(own) && *own != key);
-    let size = others.map(|(key, json)| key.len() + json.len()).sum::<usize>() + key.len() + json.len();
-    if size > config.max_data {
-        return Err(Error::too_large(format!(
-            "expected at most {} bytes of session data, found {size} with the key {key:?}; keep large things in a table of their own, or raise max_data",
-            config.max_data
-        )));
-    }
-    record.data.insert(key, json);
-    Ok(())
-}
-
-fn clear(record: &mut Record, config: &Config) {
-    record.data.retain(|key| !is_application_key(key) || config.user_key.as_deref() == Some(key));
-}
-
-fn is_application_key(key: &str) -> bool {
-    key != COOKIE && key != SESSILE
-}
-
-/// Refuses keys that would not come back as they were put.
-pub(crate) fn check_key(key: &str) -> Result<(), Error> {
-    let why = if !is_application_key(key) {
-        "keeps the session's own facts"
-    } else if EXPRESS_DROPS.contains(&key) {
-        "is dropped by express-session when it loads the row"
-    } else if key.contains('\0') {
-        "has U+0000, which PostgreSQL's jsonb cannot hold"
-    } else {
-        return Ok(());
-    };
-    Err(Error::key(format!("the key {key:?} {why}; choose another name")))
-}
-
-fn to_json<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<String, Error> {
-    let json = serde_json::to_string(value).map_err(|error| {
-        Error::value(format!("the value for the key {key:?} cannot be written as JSON")).with_source(error)
-    })?;
-    if has_nul(&json) {
-        return Err(Error::value(format!(
-            "the value for the key {key:?} has U+0000, which PostgreSQL's jsonb cannot hold"
-        )));
-    }
-    Ok(json)
-}
-
-/// Whether JSON text has an escaped U+0000: `\u0000` behind an even number of backslashes.
-fn has_nul(json: &str) -> bool {
-    json.match_indices("\\u0000")
-        .any(|(at, _)| json[..at].bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 0)
-}
-
-fn from_json<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
-    serde_json::from_str(json).map_err(|error| {
-        let (kind, column) = (error.classify(), error.column());
-        Error::value(format!(
-            "expected the value under {key:?} to be a {}; {kind:?} error at column {column}",
-            std::any::type_name::<T>()
-        ))
-    })
 }

@@ -8,10 +8,10 @@ use ipnet::IpNet;
 use super::Pool;
 use super::file::Written;
 use super::parse::{Expected, count, is_url, milliseconds, milliseconds_or_none, networks, secrets, without_password};
+use crate::Secure;
 use crate::codec::Secret;
-use crate::config::Secure;
 use crate::cookie::attributes::{is_domain, is_name, is_path};
-use crate::session::check_key;
+use crate::edit::check_key;
 use crate::{Config, Cookie, Error, Lifetime, Priority, SameSite};
 
 /// How a setting's text is understood, and where the value goes.
