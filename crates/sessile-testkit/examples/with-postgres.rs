@@ -3,6 +3,8 @@
 //! nextest runs each test in a process of its own, and a server for each would take longer than most tests. This starts
 //! one for all of them, names it in `SESSILE_TEST_POSTGRES`, and stops it when the command is done. A server that is named
 //! there already is left as it is.
+//!
+//! Settings go first, as in postgresql.conf: `with-postgres -c fsync=on COMMAND`.
 
 use std::env;
 use std::os::unix::process::ExitStatusExt;
@@ -11,14 +13,21 @@ use std::process::{Command, exit};
 use sessile_testkit::postgres::{Cluster, SERVER_VARIABLE};
 
 fn main() {
-    let mut arguments = env::args_os().skip(1);
+    let mut arguments = env::args_os().skip(1).peekable();
+    let mut settings = Vec::new();
+    while arguments.next_if(|argument| argument == "-c").is_some() {
+        let setting = arguments.next().and_then(|setting| setting.into_string().ok()).unwrap_or_default();
+        let (name, value) = setting.split_once('=').expect("expected -c NAME=VALUE");
+        settings.push((name.to_owned(), value.to_owned()));
+    }
     let Some(program) = arguments.next() else {
-        panic!("expected a command to run: with-postgres COMMAND [ARGUMENT]...");
+        panic!("expected a command to run: with-postgres [-c NAME=VALUE]... COMMAND [ARGUMENT]...");
     };
     let mut command = Command::new(&program);
     command.args(arguments);
 
-    let cluster = env::var_os(SERVER_VARIABLE).is_none().then(Cluster::start);
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let cluster = env::var_os(SERVER_VARIABLE).is_none().then(|| Cluster::start_with(&settings));
     if let Some(cluster) = &cluster {
         command.env(SERVER_VARIABLE, cluster.url("postgres"));
     }
