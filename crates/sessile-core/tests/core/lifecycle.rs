@@ -1038,6 +1038,49 @@ fn an_owner_whom_express_put_there_has_not_proved_anything_to_us() {
     }
 }
 
+/// Puts another user into the one session in place, as an Express app without `regenerate` does.
+fn hand_over(store: &Spy, browser: &Browser, clock: &ManualClock, user: &str) {
+    let codec = ExpressCodec::new(Keyring::new([Secret::dangerous("keyboard cat")]).unwrap());
+    let value = browser.cookie.as_ref().unwrap().split_once('=').unwrap().1;
+    let id = sessile_core::codec::CookieCodec::decode(&codec, "connect.sid", value.as_bytes()).unwrap().id;
+    let key = StoreKey::new(&id, KeyForm::Raw);
+    let mut record = block_on(store.rows.load(&key, clock.now())).unwrap().unwrap();
+    record.data.insert("userId", user);
+    assert_eq!(block_on(store.rows.update(&key, &record)).unwrap(), Written::Done);
+}
+
+#[test]
+fn a_user_that_another_program_put_in_place_has_proved_nothing() {
+    let (sessions, store, clock) = house(express().user_key("userId").unwrap());
+    let mut browser = Browser::default();
+    browser.visit(&sessions, |session| {
+        session.sign_in("alice").unwrap();
+        assert_eq!(session.get::<String>("userId").unwrap().as_deref(), Some("alice"), "at once");
+    });
+    assert!(browser.visit(&sessions, |session| session.authenticated_within(MINUTE)));
+    hand_over(&store, &browser, &clock, "\"bob\"");
+    for _ in 0..2 {
+        browser.visit(&sessions, |session| {
+            assert_eq!((session.owner(), session.authenticated_at()), (Some("bob".into()), None));
+            session.insert("a", &1).unwrap();
+        });
+    }
+}
+
+#[test]
+fn edits_for_one_user_are_not_replayed_on_the_next_ones_session() {
+    let (sessions, store, clock) = house(express().user_key("userId").unwrap());
+    let mut browser = Browser::default();
+    browser.visit(&sessions, |session| session.sign_in("alice")).unwrap();
+    for user in ["\"bob\"", "null"] {
+        let slow = browser.begin(&sessions);
+        block_on(slow.session()).unwrap().insert("address", "hers").unwrap();
+        hand_over(&store, &browser, &clock, user);
+        assert_eq!(block_on(slow.finish()).unwrap(), None);
+        assert_eq!(browser.visit(&sessions, |session| session.get::<String>("address")).unwrap(), None, "{user}");
+    }
+}
+
 /// A row as Express would have written it, and a browser with its cookie.
 fn planted(rows: &MemoryStore, clock: &ManualClock, document: &str) -> Browser {
     let id = SessionId::parse("planted").unwrap();
