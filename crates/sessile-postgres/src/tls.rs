@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 
+use percent_encoding::percent_decode_str;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -62,7 +63,7 @@ fn root_store(path: Option<&str>) -> Result<RootCertStore, Error> {
         return Ok(store);
     };
     let wrong = |what: &str| Error::config(format!("expected sslrootcert {path} to hold PEM certificates; {what}"));
-    let path = percent_decoded(path);
+    let path = percent_decode_str(path).decode_utf8_lossy().into_owned();
     for certificate in
         CertificateDer::pem_file_iter(&path).map_err(|error| wrong("it could not be read").with_source(error))?
     {
@@ -70,10 +71,6 @@ fn root_store(path: Option<&str>) -> Result<RootCertStore, Error> {
         store.add(certificate).map_err(|error| wrong("one is not a certificate authority's").with_source(error))?;
     }
     if store.is_empty() { Err(wrong("there is none in it")) } else { Ok(store) }
-}
-
-fn percent_decoded(text: &str) -> String {
-    text.replace("%2F", "/").replace("%2f", "/").replace("%20", " ")
 }
 
 fn client_config(roots: Option<RootCertStore>) -> Result<ClientConfig, Error> {

@@ -12,7 +12,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -104,6 +104,31 @@ impl Cluster {
     ///
     /// As [`Cluster::start`].
     pub fn start_with(settings: &[(&str, &str)]) -> Cluster {
+        Cluster::start_prepared(settings, |_| {})
+    }
+
+    /// A server that offers TLS with this certificate and private key, both PEM.
+    ///
+    /// # Panics
+    ///
+    /// As [`Cluster::start`].
+    pub fn start_with_tls(certificate: &str, key: &str) -> Cluster {
+        Cluster::start_prepared(&[("ssl", "on")], |cluster| {
+            for (setting, file, text) in
+                [("ssl_cert_file", "server.crt", certificate), ("ssl_key_file", "server.key", key)]
+            {
+                let path = cluster.directory.join(file);
+                fs::write(&path, text).unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+                if let Some((user, group)) = cluster.account {
+                    chown(&path, Some(user), Some(group)).unwrap();
+                }
+                cluster.settings.push(format!("{setting}={}", path.display()));
+            }
+        })
+    }
+
+    fn start_prepared(settings: &[(&str, &str)], prepare: impl FnOnce(&mut Cluster)) -> Cluster {
         let binaries = find_binaries();
         let directory = make_directory();
         let mut cluster = Cluster {
@@ -116,6 +141,7 @@ impl Cluster {
             postmaster: None,
         };
         cluster.initialise();
+        prepare(&mut cluster);
         for _ in 0..20 {
             cluster.port = free_port();
             if cluster.launch() {

@@ -12,6 +12,7 @@ mod failures;
 mod http;
 mod table;
 mod time;
+mod tls;
 
 use sessile_core::codec::{Keyring, Secret};
 use sessile_core::{Config, Cookie, KeyForm, Sessions, Store};
