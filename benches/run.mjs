@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
@@ -76,13 +77,19 @@ const SPARE = Array.from({ length: 4 }, (_, n) => [`key${n}`, 'y'.repeat(8)]);
 const folder = mkdtempSync(join(tmpdir(), 'sessile-bench-'));
 const children = new Set();
 
-function end(code) {
+let ending = false;
+
+async function end(code) {
+  if (ending) return;
+  ending = true;
+  const gone = [...children].map((child) => new Promise((resolve) => child.on('exit', resolve)));
   for (const child of children) child.kill('SIGKILL');
+  await Promise.all(gone);
   rmSync(folder, { recursive: true, force: true });
   process.exit(code);
 }
 function fail(error) {
-  console.error(`bench: ${error?.stack ?? error}`);
+  if (!ending) console.error(`bench: ${error?.stack ?? error}`);
   end(1);
 }
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => end(130));
@@ -246,11 +253,15 @@ async function wrk(contender, operation, duration) {
 
 async function measure(contender, operation) {
   await wrk(contender, operation, 1);
-  const look = async () => ({
-    statements: await statements(contender.database),
-    server: cpu(postmaster, { family: true }),
-    app: cpu(contender.pid),
-  });
+  const look = async () => {
+    // What wrk left unanswered ends first: the CPU time of a connection that closes meanwhile would count twice or never.
+    await sleep(300);
+    return {
+      statements: await statements(contender.database),
+      server: cpu(postmaster, { family: true }),
+      app: cpu(contender.pid),
+    };
+  };
   const before = await look();
   const result = await wrk(contender, operation, seconds);
   const after = await look();

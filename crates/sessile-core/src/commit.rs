@@ -1,5 +1,6 @@
 //! The way up: what a request made of its session is written, and the browser told what it has to know.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use tracing::{debug, warn};
@@ -13,6 +14,9 @@ use crate::{Error, Lifetime, Record, Session, SessionId, Sessions, StoreKey};
 /// How often a write is tried on what other requests left. Each try fails only because another one succeeded, and an
 /// instance sends one contender at a time, so the number grows with instances and not with requests.
 const TRIES: usize = 16;
+
+/// How long before a sign-out a session may have moved and still be meant by the id it had.
+const MOVED_BEFORE: Duration = Duration::from_secs(5);
 
 /// Browsers keep a cookie for 400 days at most (RFC 6265bis section 5.5).
 const LONGEST_COOKIE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
@@ -121,15 +125,30 @@ impl Sessions {
             Plan::Update => store.update(key()?, record).await?,
             Plan::Rotate => {
                 let id = new_id.insert(SessionId::generate()?);
+                // Before the store knows, so that no request falls between. Where nothing moves, the key is found alive.
+                self.rotations().remember(key()?, record.seen_at);
                 store.rotate(key()?, &self.key(id), record).await?
             }
             Plan::Touch => self.touch(key()?, record).await,
             Plan::End => {
-                store.remove(key()?).await?;
+                // Not there any more: another request may have given it a new id meanwhile.
+                if let Ok(key) = key()
+                    && !(record.revision.is_some() && store.remove(key).await?)
+                {
+                    let since = record.seen_at - MOVED_BEFORE;
+                    store.remove_moved(&key.trace(), since, self.ends_since(since, record)).await?;
+                }
                 Written::Done
             }
         };
         Ok((written, new_id))
+    }
+
+    /// Between which times a session like this one ends that was used since then.
+    fn ends_since(&self, since: SystemTime, record: &Record) -> RangeInclusive<SystemTime> {
+        let lifetime = self.config().lifetime_of(record);
+        let from = lifetime.expires_at(since, record.began());
+        from..=lifetime.expires_at(self.now(), None) + MOVED_BEFORE
     }
 
     /// Puts this request's edits on what another one left; false when that is nothing, or somebody else's by now: an
@@ -161,7 +180,13 @@ impl Sessions {
             plan => plan,
         };
         let mut record = inner.record.clone();
+        if plan == Plan::End {
+            return Ok((plan, record));
+        }
         record.seen_at = now;
+        if plan == Plan::Rotate {
+            record.moves_from(facts.presented.as_ref().map(|presented| self.key(&presented.id)).as_ref());
+        }
         if matches!(plan, Plan::Create | Plan::Update | Plan::Rotate) {
             config.refresh_cookie(&mut record, facts.https, now);
             record.seal()?;

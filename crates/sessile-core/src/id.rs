@@ -89,6 +89,12 @@ impl StoreKey {
         }
     }
 
+    /// What tells, in the row of a session that moved, from which key: one way, and not the key that a store would use.
+    pub(crate) fn trace(&self) -> String {
+        let digest = Sha256::new().chain_update(b"sessile moved from\0").chain_update(self.0.as_bytes()).finalize();
+        URL_SAFE_NO_PAD.encode(&digest[..16])
+    }
+
     /// The key as the store writes it.
     pub fn as_str(&self) -> &str {
         &self.0

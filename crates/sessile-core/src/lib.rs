@@ -34,6 +34,7 @@ mod memory;
 pub mod plan;
 mod proxy;
 mod record;
+mod rotations;
 mod session;
 mod sessions;
 #[cfg(feature = "settings")]

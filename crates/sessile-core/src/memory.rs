@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -105,6 +106,20 @@ impl Store for MemoryStore {
 
     async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
         Ok(self.rows().remove(key).is_some())
+    }
+
+    async fn remove_moved(
+        &self,
+        moved_from: &str,
+        since: SystemTime,
+        ends: RangeInclusive<SystemTime>,
+    ) -> Result<bool, Error> {
+        let mut rows = self.rows();
+        let moved = rows.iter().find_map(|(key, row)| {
+            let record = Record::stored(key, row.document.clone(), row.expires_at, row.expires_at).ok()?;
+            (ends.contains(&row.expires_at) && record.moved_from(since) == Some(moved_from)).then(|| key.clone())
+        });
+        Ok(moved.is_some_and(|key| rows.remove(&key).is_some()))
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {

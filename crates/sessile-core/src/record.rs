@@ -197,6 +197,17 @@ impl Record {
         signed_in.or_else(|| self.is_ours().then_some(self.created_at))
     }
 
+    /// From which key the session moved to this one, as [`StoreKey::trace`] says it, if it did so since then.
+    pub(crate) fn moved_from(&self, since: SystemTime) -> Option<&str> {
+        self.meta.moved_from.as_deref().filter(|_| self.meta.moved_at >= Some(to_millis(since)))
+    }
+
+    /// Remembers the move, when there is one: it is told from others by its time, for an old id is worth nothing later.
+    pub(crate) fn moves_from(&mut self, key: Option<&StoreKey>) {
+        self.meta.moved_from = key.map(|key| key.trace().into());
+        self.meta.moved_at = key.map(|_| to_millis(self.seen_at));
+    }
+
     /// Takes the owner from where another program keeps it. When that is not the one Sessile signed in, nobody knows
     /// when they proved who they are.
     pub(crate) fn owner_is(&mut self, owner: Option<UserId>) {
@@ -233,6 +244,11 @@ pub(crate) struct Meta {
     pub(crate) owner: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) authenticated_at: Option<i64>,
+    /// Which key the session had before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moved_from: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moved_at: Option<i64>,
     /// This session's own idle lifetime, where it differs from the configured one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<u64>,

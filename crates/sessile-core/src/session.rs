@@ -69,6 +69,7 @@ pub(crate) struct Inner {
     /// The record before the first edit; `None` while there was none.
     before: Option<Record>,
     pub(crate) record: Record,
+    moved: bool,
     edits: Vec<Edit>,
     rotated: bool,
     ended: bool,
@@ -76,9 +77,18 @@ pub(crate) struct Inner {
 }
 
 impl Session {
-    pub(crate) fn new(config: Arc<Config>, record: Record) -> Self {
-        let inner =
-            Inner { config, before: None, record, edits: Vec::new(), rotated: false, ended: false, finished: false };
+    /// `moved` says that this is a new session in place of one whose id was rotated away a moment ago.
+    pub(crate) fn new(config: Arc<Config>, record: Record, moved: bool) -> Self {
+        let inner = Inner {
+            config,
+            before: None,
+            record,
+            moved,
+            edits: Vec::new(),
+            rotated: false,
+            ended: false,
+            finished: false,
+        };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -377,6 +387,7 @@ impl Inner {
     pub(crate) fn state(&self) -> State {
         State {
             stored: self.record.revision.as_ref().map(|_| self.before.as_ref().unwrap_or(&self.record).expires_at),
+            moved: self.moved,
             began: self.began(),
             changed: self.changed(),
             rotated: self.rotated,

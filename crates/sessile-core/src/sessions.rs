@@ -10,6 +10,7 @@ use crate::codec::Decoded;
 use crate::cookie::header;
 use crate::exchange::{Exchange, Facts, RequestHead};
 use crate::record::UserId;
+use crate::rotations::Rotations;
 use crate::store::Store;
 use crate::turns::Turns;
 use crate::{Config, Error, Handle, Record, Session, SessionId, StoreKey, proxy};
@@ -27,12 +28,20 @@ struct Shared {
     store: Box<dyn Store>,
     config: Arc<Config>,
     turns: Turns,
+    rotations: Rotations,
 }
 
 impl Sessions {
     /// Sessions in this store.
     pub fn new(store: impl Store, config: Config) -> Self {
-        Self { shared: Arc::new(Shared { store: Box::new(store), config: Arc::new(config), turns: Turns::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                store: Box::new(store),
+                config: Arc::new(config),
+                turns: Turns::default(),
+                rotations: Rotations::default(),
+            }),
+        }
     }
 
     /// Begins a request: reads the cookie and checks its signature. No I/O.
@@ -78,15 +87,18 @@ impl Sessions {
 
     /// The presented session if it lives, else a new one. An unknown, expired or forged id is never adopted.
     pub(crate) async fn load(&self, facts: &Facts) -> Result<Session, Error> {
-        let record = match &facts.presented {
-            Some(presented) => self.load_record(&self.key(&presented.id)).await?,
+        let key = facts.presented.as_ref().map(|presented| self.key(&presented.id));
+        let found = match &key {
+            Some(key) => self.load_record(key).await?,
             None => None,
         };
-        let record = match record {
-            Some(record) => record,
-            None => Record::fresh(self.shared.config.fresh_cookie(facts.https), self.now())?,
-        };
-        Ok(Session::new(self.shared.config.clone(), record))
+        let config = self.shared.config.clone();
+        if let Some(record) = found {
+            return Ok(Session::new(config, record, false));
+        }
+        let moved = key.is_some_and(|key| self.rotations().is_recent(&key, self.now()));
+        let fresh = Record::fresh(config.fresh_cookie(facts.https), self.now())?;
+        Ok(Session::new(config, fresh, moved))
     }
 
     pub(crate) async fn load_record(&self, key: &StoreKey) -> Result<Option<Record>, Error> {
@@ -106,6 +118,10 @@ impl Sessions {
 
     pub(crate) fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    pub(crate) fn rotations(&self) -> &Rotations {
+        &self.shared.rotations
     }
 
     pub(crate) fn turns(&self) -> &Turns {

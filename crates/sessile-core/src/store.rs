@@ -3,6 +3,7 @@
 //! The rules are few and each is a clause of `sessile_testkit::store_contract!`: `insert` never overwrites, nothing but
 //! `insert` creates, a lost race is an answer ([`Written`]) and not an error, and an expired row is absent.
 
+use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -44,6 +45,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends the session; says whether there was one. Durable when it returns.
     async fn remove(&self, key: &StoreKey) -> Result<bool, Error>;
+
+    /// Ends the session that has just been moved here by [`rotate`](Store::rotate): the one whose document has this text
+    /// under `sessile.moved_from`, and under `sessile.moved_at` a time, in milliseconds since 1970, not before `since`.
+    /// Says whether there was one. It ends within `ends`, a few seconds: an index on the ends finds it, and only rows that
+    /// were used meanwhile are looked at. Durable when it returns.
+    async fn remove_moved(
+        &self,
+        moved_from: &str,
+        since: SystemTime,
+        ends: RangeInclusive<SystemTime>,
+    ) -> Result<bool, Error>;
 
     /// How expired rows are removed; `None` where the store does it by itself.
     fn sweep(&self) -> Option<&dyn Sweep> {

@@ -1,6 +1,7 @@
 //! The store: each operation is one statement.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -222,6 +223,20 @@ impl Store for PostgresStore {
     async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
         let sql = &self.table().await?.sql;
         Ok(self.execute(&sql.remove, &[(&Private(key.as_str()), Type::TEXT)]).await? > 0)
+    }
+
+    async fn remove_moved(
+        &self,
+        moved_from: &str,
+        since: SystemTime,
+        ends: RangeInclusive<SystemTime>,
+    ) -> Result<bool, Error> {
+        let sql = &self.table().await?.sql;
+        let (from, to) = (whole_seconds(*ends.start()), whole_seconds(*ends.end()));
+        let since = seconds(since) * 1000.0;
+        let values: Values<'_> =
+            &[(&Private(moved_from), Type::TEXT), (&from, Type::FLOAT8), (&to, Type::FLOAT8), (&since, Type::FLOAT8)];
+        Ok(self.execute(&sql.remove_moved, values).await? > 0)
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {

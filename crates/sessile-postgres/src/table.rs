@@ -31,6 +31,7 @@ pub(crate) struct Sql {
     pub(crate) rotate: String,
     pub(crate) touch: String,
     pub(crate) remove: String,
+    pub(crate) remove_moved: String,
     pub(crate) sweep: String,
 }
 
@@ -74,6 +75,12 @@ impl Sql {
             ),
             touch: format!("UPDATE {quoted} SET expire = {} WHERE {}", time(3), alive(1, 2)),
             remove: format!("DELETE FROM {quoted} WHERE sid = $1"),
+            remove_moved: format!(
+                "DELETE FROM {quoted} WHERE expire BETWEEN {} AND {} AND sess #>> '{{sessile,moved_from}}' = $1 \
+                 AND (sess #>> '{{sessile,moved_at}}')::float8 >= $4",
+                time(2),
+                time(3)
+            ),
             sweep: format!(
                 "DELETE FROM {quoted} WHERE sid IN (SELECT sid FROM {quoted} WHERE expire < {0} ORDER BY expire LIMIT $2 \
                  FOR UPDATE SKIP LOCKED) AND expire < {0}",

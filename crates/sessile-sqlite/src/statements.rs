@@ -5,6 +5,7 @@
 //! `unixepoch`, so that rows of other programs count whichever of SQLite's time formats they use; the sweep compares the
 //! text first, because that is what the index holds.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -21,6 +22,7 @@ pub(crate) struct Statements {
     rotate: String,
     touch: String,
     remove: String,
+    remove_moved: String,
     is_alive: String,
     sweep: String,
 }
@@ -73,6 +75,11 @@ impl Statements {
                    WHERE "sid" = ?1 AND unixepoch("expire") >= ?3"#
             ),
             remove: format!(r#"DELETE FROM {table} WHERE "sid" = ?1"#),
+            remove_moved: format!(
+                r#"DELETE FROM {table} WHERE "expire" BETWEEN datetime(?2, 'unixepoch') AND datetime(?3, 'unixepoch')
+                   AND json_valid("sess") AND "sess" ->> '$.sessile.moved_from' = ?1
+                   AND "sess" ->> '$.sessile.moved_at' >= ?4"#
+            ),
             is_alive: format!(r#"SELECT 1 FROM {table} WHERE "sid" = ?1 AND unixepoch("expire") >= ?2"#),
             sweep: format!(
                 r#"DELETE FROM {table} WHERE "sid" IN (SELECT "sid" FROM {table}
@@ -83,8 +90,8 @@ impl Statements {
 
     /// Prepares every statement, so that a table on which one cannot run is found out at the start.
     pub(crate) fn prepare(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let Self { load, insert, update, rotate, touch, remove, is_alive, sweep } = self;
-        for sql in [load, insert, update, rotate, touch, remove, is_alive, sweep] {
+        let Self { load, insert, update, rotate, touch, remove, remove_moved, is_alive, sweep } = self;
+        for sql in [load, insert, update, rotate, touch, remove, remove_moved, is_alive, sweep] {
             connection.prepare_cached(sql)?;
         }
         Ok(())
@@ -164,6 +171,17 @@ impl Statements {
         Ok(connection.prepare_cached(&self.remove)?.execute([key.as_str()])? == 1)
     }
 
+    pub(crate) fn remove_moved(
+        &self,
+        connection: &Connection,
+        moved_from: &str,
+        since: SystemTime,
+        ends: &RangeInclusive<SystemTime>,
+    ) -> rusqlite::Result<bool> {
+        let values = params![moved_from, seconds(*ends.start()), seconds(*ends.end()), millis(since)];
+        Ok(connection.prepare_cached(&self.remove_moved)?.execute(values)? > 0)
+    }
+
     pub(crate) fn sweep(&self, connection: &Connection, now: SystemTime, limit: u32) -> rusqlite::Result<u64> {
         let removed = connection.prepare_cached(&self.sweep)?.execute(params![seconds(now), limit])?;
         Ok(removed as u64)
@@ -187,6 +205,10 @@ fn seconds(time: SystemTime) -> i64 {
         Err(before) => -whole(before.duration()),
     };
     seconds.clamp(YEAR_0, END_OF_9999)
+}
+
+fn millis(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn time(seconds: i64) -> SystemTime {

@@ -1,6 +1,7 @@
 //! The store: reads go to a connection at once, writes into the queue.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -93,6 +94,16 @@ impl Store for SqliteStore {
     async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
         let key = key.clone();
         self.write(move |statements, connection| statements.remove(connection, &key)).await
+    }
+
+    async fn remove_moved(
+        &self,
+        moved_from: &str,
+        since: SystemTime,
+        ends: RangeInclusive<SystemTime>,
+    ) -> Result<bool, Error> {
+        let moved_from = moved_from.to_owned();
+        self.write(move |statements, connection| statements.remove_moved(connection, &moved_from, since, &ends)).await
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {

@@ -17,7 +17,7 @@ fn main() {
     let mut settings = Vec::new();
     while arguments.next_if(|argument| argument == "-c").is_some() {
         let setting = arguments.next().and_then(|setting| setting.into_string().ok()).unwrap_or_default();
-        let (name, value) = setting.split_once('=').expect("expected -c NAME=VALUE");
+        let Some((name, value)) = setting.split_once('=') else { panic!("expected -c NAME=VALUE, found -c {setting}") };
         settings.push((name.to_owned(), value.to_owned()));
     }
     let Some(program) = arguments.next() else {

@@ -110,6 +110,7 @@ macro_rules! store_contract {
                 rotate_onto_a_taken_key_loses_neither_session
                 a_key_that_was_rotated_away_stays_gone
                 a_rotated_session_rotates_again
+                a_session_that_moved_is_removed_by_the_key_it_had
                 remove_says_true_then_false
                 a_removed_session_stays_gone_whatever_is_in_flight
                 writes_leave_other_sessions_alone

@@ -146,6 +146,8 @@ macro_rules! http_contract {
                 a_late_write_never_revives_a_session
                 a_late_read_never_revives_a_session
                 a_late_sign_in_never_revives_a_session
+                a_sign_out_ends_the_session_that_a_rotation_moved_meanwhile
+                a_late_request_does_not_overwrite_the_browsers_new_cookie
                 a_session_that_ended_is_dead_for_the_very_next_request_everywhere
                 two_requests_that_change_different_keys_both_count
                 many_requests_that_count_are_all_counted

@@ -1,5 +1,6 @@
 //! A store that keeps a list of what it was asked, and fails when it is told to.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -133,6 +134,16 @@ impl<S: Store> Store for SpyStore<S> {
     async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
         self.note(Call::Remove)?;
         self.store.remove(key).await
+    }
+
+    async fn remove_moved(
+        &self,
+        moved_from: &str,
+        since: SystemTime,
+        ends: RangeInclusive<SystemTime>,
+    ) -> Result<bool, Error> {
+        self.note(Call::Remove)?;
+        self.store.remove_moved(moved_from, since, ends).await
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {

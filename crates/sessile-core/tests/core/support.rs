@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -10,8 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use sessile_core::codec::Secret;
 use sessile_core::{
-    Clock, Config, Error, Exchange, MemoryStore, Record, RequestHead, Session, Sessions, SetCookie, Store, StoreKey,
-    Sweep, Written,
+    Clock, Config, Error, Exchange, KeyForm, MemoryStore, Record, RequestHead, Session, SessionId, Sessions, SetCookie,
+    Store, StoreKey, Sweep, Written,
 };
 
 pub(crate) const SECRET: &str = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
@@ -272,6 +273,16 @@ impl Store for Spy {
 
     async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
         self.call("remove", key, None, self.rows.remove(key), |there| *there).await
+    }
+
+    async fn remove_moved(
+        &self,
+        moved_from: &str,
+        since: SystemTime,
+        ends: RangeInclusive<SystemTime>,
+    ) -> Result<bool, Error> {
+        let key = StoreKey::new(&SessionId::parse("moved").unwrap(), KeyForm::Raw);
+        self.call("remove_moved", &key, None, self.rows.remove_moved(moved_from, since, ends), |there| *there).await
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {

@@ -205,3 +205,30 @@ pub async fn writes_leave_other_sessions_alone(fixture: impl Fixture) {
     let still = found(&store, "other").await;
     assert_eq!((still.data, still.expires_at, still.revision), (other.data, other.expires_at, other.revision));
 }
+
+/// A sign-out that was overtaken by a rotation ends the session all the same; an old key is worth nothing later.
+pub async fn a_session_that_moved_is_removed_by_the_key_it_had(fixture: impl Fixture) {
+    let store = fixture.open().await;
+    let document = |trace: &str, moved_at: u128| {
+        let facts = format!(r#""sessile":{{"moved_from":"{trace}","moved_at":{moved_at}}}"#);
+        format!(r#"{{"cookie":{{"originalMaxAge":3600000,"path":"/"}},{facts}}}"#)
+    };
+    let moved_at = at(0).duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    for (name, trace) in [("moved", "trace"), ("another", "other trace")] {
+        assert_eq!(
+            store.insert(&key(name), &record(&document(trace, moved_at), later())).await.unwrap(),
+            Written::Done
+        );
+    }
+    assert_eq!(store.insert(&key("plain"), &record(&super::document("1"), later())).await.unwrap(), Written::Done);
+    let second = std::time::Duration::from_secs(1);
+    let ends = later() - second..=later() + second;
+    assert!(!store.remove_moved("unknown", at(0), ends.clone()).await.unwrap());
+    assert!(!store.remove_moved("trace", at(1), ends.clone()).await.unwrap(), "it moved before that");
+    let elsewhere = later() + 2 * second..=later() + 3 * second;
+    assert!(!store.remove_moved("trace", at(0), elsewhere).await.unwrap(), "none that ends then");
+    assert!(store.remove_moved("trace", at(0), ends.clone()).await.unwrap());
+    assert!(!store.remove_moved("trace", at(0), ends).await.unwrap(), "once");
+    assert!(load(&store, "moved").await.is_none());
+    assert!(load(&store, "another").await.is_some() && load(&store, "plain").await.is_some());
+}

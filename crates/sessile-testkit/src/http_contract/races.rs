@@ -104,3 +104,38 @@ pub async fn a_write_under_the_old_id_does_not_bring_it_back(pair: Pair<impl App
     assert!(old.cookie(COOKIE).is_some());
     assert_eq!(status(&old, "/whoami").await, 401);
 }
+
+/// The rotation is over, its cookie has not reached the browser, and the user signs out with the one that was there.
+pub async fn a_sign_out_ends_the_session_that_a_rotation_moved_meanwhile(pair: Pair<impl App>) {
+    for _ in 0..20 {
+        let browser = pair.browser();
+        browser.post("/login?user=alice").send().await;
+        let (moving, ending) = (browser.clone(), pair.elsewhere(&browser));
+        let (moved, ended) = tokio::join!(moving.post("/regenerate").send(), ending.post("/logout").send());
+        assert_eq!(ended.status, 200, "after a rotation that answered {}", moved.status);
+        assert_eq!(status(&moving, "/whoami").await, 401, "under the new id, if there is one");
+    }
+    let browser = pair.browser();
+    browser.post("/login?user=alice").send().await;
+    let before = pair.elsewhere(&browser);
+    browser.post("/regenerate").send().await;
+    pair.clock.advance(std::time::Duration::from_secs(10));
+    assert_eq!(before.post("/logout").send().await.status, 200);
+    assert_eq!(status(&browser, "/whoami").await, 200, "an old id is worth nothing later");
+}
+
+/// Requests that the browser sent before it heard of its new id.
+pub async fn a_late_request_does_not_overwrite_the_browsers_new_cookie(pair: Pair<impl App>) {
+    let browser = pair.browser();
+    browser.post("/set?k=cart&v=book").send().await;
+    let late = browser.clone();
+    browser.post("/login?user=alice").send().await;
+    for path in ["/set?k=a&v=1", "/incr?k=n", "/remove?k=cart", "/regenerate"] {
+        let answer = late.post(path).send().await;
+        assert_eq!((answer.status, answer.header("set-cookie")), (200, None), "{path}");
+    }
+    assert_eq!(read(&late, "cart").await, serde_json::Value::Null, "it never sees the new session");
+    assert_eq!(browser.get("/data").send().await.json(), serde_json::json!({"cart": "book"}));
+    pair.clock.advance(std::time::Duration::from_secs(31));
+    assert!(late.post("/set?k=a&v=1").send().await.header("set-cookie").is_some(), "later it is any unknown id");
+}
