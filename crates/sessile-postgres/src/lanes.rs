@@ -89,7 +89,10 @@ impl Lanes {
         };
         let answer = match tokio::time::timeout(limit, self.run(&link, values)).await {
             Ok(answer) => answer.map_err(Failure::from),
-            Err(_) => Err(Failure::Slow(limit)),
+            Err(_) => {
+                self.stop(&link);
+                Err(Failure::Slow(limit))
+            }
         };
         if answer.as_ref().is_err_and(|failure| failure.is_lost_statement() || matches!(failure, Failure::Slow(_))) {
             lane.drop_link(&link);
@@ -144,6 +147,13 @@ impl Lanes {
     /// Whether statements are sent whole: asked for, or found necessary.
     pub(crate) fn is_unnamed(&self) -> bool {
         self.unnamed.load(Ordering::Relaxed)
+    }
+
+    /// Tells the server to stop what runs on a connection that is given up, or it would go on for nobody.
+    fn stop(&self, link: &Link) {
+        let (token, tls) = (link.client.cancel_token(), self.connector.tls.clone());
+        let limit = self.connect_timeout;
+        tokio::spawn(async move { tokio::time::timeout(limit, token.cancel_query(tls)).await });
     }
 
     fn statement_lost(&self) {

@@ -20,6 +20,7 @@ mod builder;
 mod connect;
 mod failure;
 mod lanes;
+mod lease;
 mod private;
 mod store;
 mod table;

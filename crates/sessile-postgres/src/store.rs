@@ -16,6 +16,7 @@ use crate::builder::PostgresBuilder;
 use crate::connect::{Connector, tune};
 use crate::failure::Failure;
 use crate::lanes::Lanes;
+use crate::lease::Lease;
 use crate::private::Private;
 use crate::table::{self, Table};
 use crate::tls;
@@ -111,16 +112,14 @@ impl PostgresStore {
 
     /// Runs a statement on a connection of its own and says how many rows it concerned.
     async fn execute(&self, sql: &str, values: Values<'_>) -> Result<u64, Failure> {
-        let client = self.shared.pool.get().await?;
-        let limit = self.shared.settings.statement_timeout;
-        match tokio::time::timeout(limit, self.run(&client, sql, values)).await {
-            Ok(done) => done,
-            Err(_) => {
-                // The answer may still come: nobody else must get this connection.
-                drop(Object::take(client));
-                Err(Failure::Slow(limit))
-            }
-        }
+        let shared = &self.shared;
+        let lease = Lease::new(shared.pool.get().await?, shared.connector.tls.clone());
+        let limit = shared.settings.statement_timeout;
+        let Some(client) = lease.client() else { return Err(Failure::Down) };
+        let done =
+            tokio::time::timeout(limit, self.run(client, sql, values)).await.map_err(|_| Failure::Slow(limit))?;
+        lease.finished();
+        done
     }
 
     async fn run(&self, client: &Object, sql: &str, values: Values<'_>) -> Result<u64, Failure> {

@@ -116,6 +116,55 @@ async fn a_row_that_somebody_holds_locked_makes_that_session_wait_and_no_other()
     assert_eq!(locked.post("/set?k=a&v=2").send().await.status, 200);
 }
 
+/// Statements that were given up are stopped on the server: they neither pile up nor take effect later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_does_not_pile_up_on_the_server_or_happen_later() {
+    let database = Database::new().await;
+    let builder = PostgresStore::builder(database.url()).pool_max(5).statement_timeout(Duration::from_millis(200));
+    let app = browser(builder.connect().await.unwrap()).await;
+    app.post("/incr?k=n").send().await;
+    let mut holder = database.client().await;
+    let transaction = holder.transaction().await.unwrap();
+    transaction.execute("SELECT sid FROM session FOR UPDATE", &[]).await.unwrap();
+    let administrator = database.client().await;
+    let count =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'sessile'";
+    for _ in 0..8 {
+        let answers = futures(10, || app.post("/incr?k=n").send()).await;
+        assert!(answers.iter().all(|answer| answer.status == 503));
+        let backends: i64 = administrator.query_one(count, &[]).await.unwrap().get(0);
+        assert!(backends <= 5 + 2, "{backends} connections, for a pool of 5 and 2 that are shared");
+    }
+    transaction.rollback().await.unwrap();
+    assert_eq!(app.get("/read?k=n").send().await.json()["value"], 1, "nothing that was answered with 503 happened");
+    assert_eq!(app.post("/incr?k=n").send().await.json()["value"], 2);
+}
+
+/// Clients that hang up while their session's row is locked leave nothing behind that others would wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_hang_up_keep_nobody_waiting() {
+    let database = Database::new().await;
+    let app = browser(PostgresStore::builder(database.url()).pool_max(5).connect().await.unwrap()).await;
+    app.post("/set?k=a&v=1").send().await;
+    let mut holder = database.client().await;
+    let transaction = holder.transaction().await.unwrap();
+    transaction.execute("SELECT sid FROM session FOR UPDATE", &[]).await.unwrap();
+    for _ in 0..10 {
+        let request = tokio::spawn(app.post("/set?k=a&v=2").send());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        request.abort();
+    }
+    let other = app.clone();
+    other.clear();
+    let asked = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(other.post("/incr?k=n").send().await.status, 200);
+    }
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    transaction.rollback().await.unwrap();
+    assert_eq!(app.get("/read?k=a").send().await.json()["value"], "1");
+}
+
 /// A silent server: it accepts and never answers, as when packets vanish.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_server_is_given_up_within_the_time_limits() {
