@@ -25,7 +25,8 @@ impl<S: Sync> FromRequestParts<S> for Session {
 /// `{"error": "…"}` with the error's status. What a browser may not know is logged instead.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        if self.status() >= 500 {
+        // A poisoned row was logged, with its handle, where it was found.
+        if self.status() >= 500 && !self.is_poisoned() {
             tracing::error!(error = ?self, "a request failed for its session");
         }
         let mut response = Response::new(self.public_json().into());

@@ -187,6 +187,11 @@ impl Sessions {
         if plan == Plan::Rotate {
             record.moves_from(facts.presented.as_ref().map(|presented| self.key(&presented.id)).as_ref());
         }
+        if plan == Plan::Rotate && config.attributes(Some(&record), facts.https).is_none() {
+            return Err(Error::poisoned(
+                "the session's cookie has attributes that cannot be sent, so its id cannot change",
+            ));
+        }
         if matches!(plan, Plan::Create | Plan::Update | Plan::Rotate) {
             config.refresh_cookie(&mut record, facts.https, now);
             record.seal()?;

@@ -38,27 +38,54 @@ const EXPRESS_DROPS: [&str; 20] = [
 /// One change, in a form that can be applied again.
 #[derive(Clone)]
 pub(crate) enum Edit {
-    Insert { key: Box<str>, json: Box<str> },
-    Update { key: Box<str>, change: Change },
-    Remove { key: Box<str> },
+    Insert {
+        key: Box<str>,
+        json: Box<str>,
+    },
+    Update {
+        key: Box<str>,
+        change: Change,
+    },
+    /// Removes what was given out, and nothing else.
+    Take {
+        key: Box<str>,
+        json: Box<str>,
+    },
+    Remove {
+        key: Box<str>,
+    },
     Clear,
-    SignIn { owner: UserId, at: SystemTime },
-    Authenticated { at: SystemTime },
+    SignIn {
+        owner: UserId,
+        at: SystemTime,
+    },
+    Authenticated {
+        at: SystemTime,
+    },
     Idle(Duration),
-    Remember { span: Duration, at: SystemTime },
+    Remember {
+        span: Duration,
+        at: SystemTime,
+    },
     ForgetOnClose,
 }
 
-/// From the raw JSON that is there to the raw JSON that shall be.
-pub(crate) type Change = Arc<dyn Fn(Option<&str>) -> Result<String, Error> + Send + Sync>;
+/// From the raw JSON that is there to the raw JSON that shall be, if any.
+pub(crate) type Change = Arc<dyn Fn(Option<&str>) -> Result<Option<String>, Error> + Send + Sync>;
 
 impl Edit {
     pub(crate) fn apply(&self, record: &mut Record, config: &Config) -> Result<(), Error> {
         match self {
             Self::Insert { key, json } => put(record, config, key, json.clone())?,
-            Self::Update { key, change } => {
-                let json = change(record.data.get(key))?;
-                put(record, config, key, json.into())?;
+            Self::Update { key, change } => match change(record.data.get(key))? {
+                Some(json) => put(record, config, key, json.into())?,
+                None => drop(record.data.remove(key)),
+            },
+            Self::Take { key, json } => {
+                if record.data.get(key) != Some(json) {
+                    return Err(Error::taken(key));
+                }
+                record.data.remove(key);
             }
             Self::Remove { key } => drop(record.data.remove(key)),
             Self::Clear => clear(record, config),

@@ -84,6 +84,13 @@ impl Error {
         )
     }
 
+    pub(crate) fn taken(key: &str) -> Self {
+        Self::new(
+            Kind::Gone,
+            format!("the value under {key:?} was taken or changed by another request at the same time"),
+        )
+    }
+
     pub(crate) fn contended(tries: usize) -> Self {
         Self::new(
             Kind::Contended,
@@ -127,7 +134,8 @@ impl Error {
         self.kind == Kind::Key
     }
 
-    /// The session ended in another request while this one rotated its id or signed in.
+    /// What the request relied on is gone: the session ended in another request while this one rotated its id or signed
+    /// in, or the value that it took was taken by another one.
     pub fn is_gone(&self) -> bool {
         self.kind == Kind::Gone
     }

@@ -334,7 +334,7 @@ impl StoredCookie {
     pub(crate) fn max_age(&self) -> Option<Duration> {
         match self.original_max_age {
             MaxAge::Millis(ms) => Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
-            MaxAge::Fraction(ms) => Some(Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default()),
+            MaxAge::Fraction(ms) => Some(Duration::try_from_secs_f64(ms.max(0.0) / 1000.0).unwrap_or(Duration::MAX)),
             MaxAge::Off(_) | MaxAge::Null => None,
         }
     }

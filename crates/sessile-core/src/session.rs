@@ -16,6 +16,9 @@ use crate::{Config, Error, Handle};
 /// Where flash messages live: the key and shape of Express's connect-flash.
 const FLASH: &str = "flash";
 
+/// Kinds, and the messages of each.
+type Flashes = serde_json::Map<String, serde_json::Value>;
+
 /// One session, as a handler sees it. Cloning gives another view of the same session.
 ///
 /// Reads and edits happen in memory; the one store call of a request is made before its response leaves. Edits count
@@ -114,7 +117,7 @@ impl Session {
 
     /// Replaces the value under this key by what `change` makes of it, and returns that. Requests that update the same
     /// key at the same time are serialised: `change` runs again on what the other one left, so it must depend on its
-    /// argument alone. The returned value is this request's view before that.
+    /// argument alone, and it must not use the session. The returned value is this request's view before that.
     ///
     /// ```
     /// # use sessile_core::{Session, Error};
@@ -135,7 +138,7 @@ impl Session {
             let (name, change) = (name.clone(), change.clone());
             move |old| {
                 let old = old.map(|json| from_json(&name, json)).transpose()?;
-                to_json(&name, &change(old))
+                to_json(&name, &change(old)).map(Some)
             }
         });
         self.edit_key(key, Edit::Update { key: name, change: replay })?;
@@ -143,16 +146,16 @@ impl Session {
         Ok(self.get(key)?.unwrap_or_else(|| change(None)))
     }
 
-    /// Removes the value under this key and returns it.
+    /// Removes the value under this key and returns it. Of two requests that take the same value one succeeds: the other
+    /// one's commit fails with [`Error::is_gone`], and its response is replaced (409).
     ///
     /// # Errors
     /// When what is stored is not a `T`; then nothing is removed.
     pub fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        let value = self.get(key)?;
-        if value.is_some() {
-            self.remove(key)?;
-        }
-        Ok(value)
+        let Some(json) = self.lock().visible(key).map(Box::<str>::from) else { return Ok(None) };
+        let value = from_json(key, &json)?;
+        self.edit_key(key, Edit::Take { key: key.into(), json })?;
+        Ok(Some(value))
     }
 
     /// Removes the value under this key; says whether there was one.
@@ -191,7 +194,7 @@ impl Session {
     /// dropped first.
     ///
     /// # Errors
-    /// When the session was ended before in this request, or the response has left.
+    /// When the user is no name (empty, longer than 255 bytes, or with U+0000), the session was ended before in this request, or the response has left.
     pub fn sign_in(&self, user: impl Into<UserId>) -> Result<(), Error> {
         let (at, ended) = {
             let inner = self.lock();
@@ -202,7 +205,15 @@ impl Session {
                 "a user was signed in to a session that was ended in the same request; sign_in alone drops the other user's data",
             ));
         }
-        self.edit(Edit::SignIn { owner: user.into(), at })?;
+        let owner = user.into();
+        let name = owner.as_str();
+        if name.is_empty() || name.len() > 255 || name.contains('\0') {
+            let found = name.len();
+            return Err(Error::value(format!(
+                "expected a user of 1 to 255 bytes without U+0000, found one of {found} bytes"
+            )));
+        }
+        self.edit(Edit::SignIn { owner, at })?;
         self.rotate()
     }
 
@@ -308,7 +319,7 @@ impl Session {
     /// As [`insert`](Session::insert).
     pub fn flash(&self, kind: &str, text: &str) -> Result<(), Error> {
         let (kind, text) = (kind.to_owned(), text.to_owned());
-        self.update(FLASH, move |flashes: Option<serde_json::Map<String, serde_json::Value>>| {
+        self.update(FLASH, move |flashes: Option<Flashes>| {
             let mut flashes = flashes.unwrap_or_default();
             match flashes.entry(kind.clone()).or_insert_with(|| Vec::<serde_json::Value>::new().into()) {
                 serde_json::Value::Array(texts) => texts.push(text.clone().into()),
@@ -324,7 +335,17 @@ impl Session {
     /// # Errors
     /// When what is stored under `flash` is not messages.
     pub fn take_flashes(&self) -> Result<Vec<Flash>, Error> {
-        let kinds: serde_json::Map<String, serde_json::Value> = self.take(FLASH)?.unwrap_or_default();
+        let Some(shown) = self.get::<Flashes>(FLASH)? else { return Ok(Vec::new()) };
+        // Messages that another request adds meanwhile are for the page after this one.
+        let keep_others: Change = Arc::new({
+            let shown = shown.clone();
+            move |there| {
+                let there: Flashes = there.map(|json| from_json(FLASH, json)).transpose()?.unwrap_or_default();
+                let others = without(there, &shown);
+                if others.is_empty() { Ok(None) } else { to_json(FLASH, &others).map(Some) }
+            }
+        });
+        self.edit_key(FLASH, Edit::Update { key: FLASH.into(), change: keep_others })?;
         let texts = |value| match value {
             serde_json::Value::Array(texts) => texts,
             text => vec![text],
@@ -333,7 +354,7 @@ impl Session {
             kind: kind.to_owned(),
             text: text.as_str().map_or_else(|| text.to_string(), str::to_owned),
         };
-        Ok(kinds
+        Ok(shown
             .into_iter()
             .flat_map(|(kind, value)| texts(value).into_iter().map(move |text| flash(&kind, text)))
             .collect())
@@ -371,6 +392,25 @@ impl Session {
         inner.edits.push(edit);
         Ok(())
     }
+}
+
+/// What is left when each message that was shown is taken away once.
+fn without(mut flashes: Flashes, shown: &Flashes) -> Flashes {
+    for (kind, texts) in &mut flashes {
+        match (texts, shown.get(kind)) {
+            (serde_json::Value::Array(texts), Some(serde_json::Value::Array(shown))) => {
+                for text in shown {
+                    if let Some(at) = texts.iter().position(|other| other == text) {
+                        texts.remove(at);
+                    }
+                }
+            }
+            (texts, Some(shown)) if texts == shown => *texts = Vec::<serde_json::Value>::new().into(),
+            _ => {}
+        }
+    }
+    flashes.retain(|_, texts| texts.as_array().is_none_or(|texts| !texts.is_empty()));
+    flashes
 }
 
 /// The handle and the keys; never a value.

@@ -300,6 +300,7 @@ fn whole_seconds(end: SystemTime) -> f64 {
 }
 
 fn time(seconds: f64) -> SystemTime {
-    let span = Duration::try_from_secs_f64(seconds.abs()).unwrap_or_default();
+    const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
+    let span = Duration::try_from_secs_f64(seconds.abs()).unwrap_or(END_OF_9999).min(END_OF_9999);
     if seconds < 0.0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span }
 }

@@ -35,6 +35,8 @@ pub fn router(sessions: Sessions) -> Router {
         .route("/regenerate", post(regenerate))
         .route("/fail-after-set", get(fail_after_set))
         .route("/whoami", get(whoami))
+        .fallback(async || error(StatusCode::NOT_FOUND, "there is no such route"))
+        .method_not_allowed_fallback(async || error(StatusCode::METHOD_NOT_ALLOWED, "the route has another method"))
         .layer(SessionLayer::new(sessions))
 }
 
@@ -84,7 +86,7 @@ async fn set(session: Session, Query(arguments): Arguments) -> Answer {
 }
 
 async fn incr(session: Session, Query(arguments): Arguments) -> Answer {
-    let value = session.update(argument(&arguments, "k"), |n: Option<i64>| n.unwrap_or(0) + 1)?;
+    let value = session.update(argument(&arguments, "k"), |n: Option<i64>| n.unwrap_or(0).saturating_add(1))?;
     Ok(Json(json!({ "value": value })))
 }
 
@@ -134,5 +136,9 @@ fn identity(session: &Session) -> Json<Value> {
 }
 
 fn failed() -> Response {
-    (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "error": "failed as asked" }))).into_response()
+    error(StatusCode::INTERNAL_SERVER_ERROR, "failed as asked")
+}
+
+fn error(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "error": message }))).into_response()
 }

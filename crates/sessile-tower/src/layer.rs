@@ -121,7 +121,10 @@ fn add_cookie(headers: &mut HeaderMap, cookie: &SetCookie) {
 
 /// The response that replaces one whose session could not be written.
 fn failure<Res: From<String>>(error: &Error) -> Response<Res> {
-    tracing::error!(?error, "a request's session could not be written; its response is replaced");
+    // A poisoned row was logged, with its handle, where it was found.
+    if !error.is_poisoned() {
+        tracing::error!(?error, "a request's session could not be written; its response is replaced");
+    }
     let mut response = Response::new(Res::from(error.public_json()));
     *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();

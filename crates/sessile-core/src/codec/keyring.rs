@@ -13,8 +13,13 @@ use crate::Error;
 /// Shortest secret that is accepted, in bytes. HMAC-SHA256 wants as many bytes as its hash has (RFC 2104 section 3).
 const MIN_LENGTH: usize = 32;
 
-/// Beginnings of secrets that stand in documentation and example files, compared without case or separators.
-const SAMPLES: [&str; 10] = [
+/// Parts of secrets that stand in documentation and example files, looked for without case and separators.
+const SAMPLES: [&str; 15] = [
+    "keyboardcat",
+    "your256bit",
+    "secretsecret",
+    "developmentsecret",
+    "donotuse",
     "changeme",
     "changethis",
     "replaceme",
@@ -57,8 +62,9 @@ impl Secret {
         let mut distinct = bytes.to_vec();
         distinct.sort_unstable();
         distinct.dedup();
-        let plain: Vec<u8> = bytes.iter().filter(|b| b.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect();
-        if distinct.len() < 8 || SAMPLES.iter().any(|sample| plain.starts_with(sample.as_bytes())) {
+        let letters = bytes.iter().filter(|byte| byte.is_ascii_alphanumeric());
+        let plain: String = letters.map(|byte| char::from(byte.to_ascii_lowercase())).collect();
+        if distinct.len() < 8 || SAMPLES.iter().any(|sample| plain.contains(sample)) {
             return Err(Error::config(format!(
                 "expected a random secret, found a sample or a repeated pattern; {advice}"
             )));
@@ -171,6 +177,9 @@ mod tests {
         let repeated = "ab".repeat(20);
         for weak in [
             "",
+            "keyboard cat keyboard cat keyboard cat",
+            "your-256-bit-secret-your-256-bit-secret",
+            "my development-secret, do not use it in production",
             "short",
             "your-secret-key-your-secret-key-your-secret",
             "CHANGE_ME__________________________________",

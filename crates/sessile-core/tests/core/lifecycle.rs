@@ -1179,3 +1179,53 @@ fn a_clock_before_1970_and_one_far_in_the_future_break_nothing() {
         browser.visit(&sessions, |session| assert_eq!(session.owner(), Some("alice".into())));
     }
 }
+
+#[test]
+fn a_value_is_taken_by_one_of_two_requests() {
+    let (sessions, store, _) = house(config());
+    let mut browser = with_session(&sessions, &store);
+    browser.visit(&sessions, |session| session.insert("token", "once")).unwrap();
+    let other = browser.begin(&sessions);
+    let session = block_on(other.session()).unwrap();
+    assert_eq!(session.take::<String>("token").unwrap().as_deref(), Some("once"));
+    session.insert("spent", &true).unwrap();
+    assert_eq!(browser.visit(&sessions, |session| session.take::<String>("token")).unwrap().as_deref(), Some("once"));
+    let error = block_on(other.finish()).unwrap_err();
+    assert!(error.is_gone() && error.status() == 409, "{error:?}");
+    assert!(!browser.visit(&sessions, |session| session.keys()).contains(&"spent".to_owned()));
+}
+
+#[test]
+fn a_message_that_came_while_others_were_shown_is_for_the_next_page() {
+    let (sessions, store, _) = house(config());
+    let mut browser = with_session(&sessions, &store);
+    browser.visit(&sessions, |session| session.flash("info", "one")).unwrap();
+    let page = browser.begin(&sessions);
+    let shown = block_on(page.session()).unwrap().take_flashes().unwrap();
+    browser.visit(&sessions, |session| session.flash("info", "two")).unwrap();
+    let _ = block_on(page.finish()).unwrap();
+    let texts = |flashes: Vec<sessile_core::Flash>| flashes.into_iter().map(|flash| flash.text).collect::<Vec<_>>();
+    assert_eq!(texts(shown), ["one"]);
+    assert_eq!(texts(browser.visit(&sessions, |session| session.take_flashes()).unwrap()), ["two"]);
+    assert!(browser.visit(&sessions, |session| session.take_flashes()).unwrap().is_empty());
+}
+
+#[test]
+fn a_user_without_a_name_is_not_signed_in() {
+    let (sessions, store, clock) = house(config());
+    for user in ["", "a\0b", &"u".repeat(256)] {
+        let error = Browser::default().visit(&sessions, |session| session.sign_in(user)).unwrap_err();
+        assert!(error.is_value() && error.to_string().contains("1 to 255 bytes"), "{error}");
+    }
+    assert_eq!(store.live(clock.now()).len(), 0);
+}
+
+#[test]
+fn an_id_does_not_change_when_the_browser_could_not_be_told() {
+    for cookie in [r#"{"path":"/\r\nX-Evil: 1"}"#, r#"{"domain":"a; Secure"}"#, r#"{"sameSite":"evil"}"#] {
+        let (sessions, store, clock) = house(express());
+        let mut browser = planted(&store.rows, &clock, &format!(r#"{{"cookie":{cookie},"x":1}}"#));
+        assert!(browser.try_visit(&sessions, |session| session.rotate()).unwrap_err().is_poisoned(), "{cookie}");
+        assert_eq!(browser.visit(&sessions, |session| session.get::<u8>("x")).unwrap(), Some(1), "{cookie}");
+    }
+}
