@@ -48,9 +48,16 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     if let Some(every) = settings.sweep_interval() {
         sessions.spawn_sweeper(every);
     }
-    let info = DemoInfo { store: sessions.store().description(), cookie: settings.cookie_name().to_owned() };
+    let info = DemoInfo { store: in_short(&sessions.store().description()), cookie: settings.cookie_name().to_owned() };
     info!("listening on http://{}", listener.local_addr()?);
     serve(listener, router(sessions, info)).await
+}
+
+/// Where the sessions live, for visitors: which kind of store and which file or table, without the path to it.
+fn in_short(description: &str) -> String {
+    let mut words = description.split(" (").next().unwrap_or(description).split(", ");
+    let (kind, place) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    format!("{kind}, {}", place.rsplit('/').next().unwrap_or(place))
 }
 
 /// The level is `RUST_LOG`'s, else `info`.
