@@ -1,5 +1,5 @@
-//! The hot path: a few connections that all requests share. A request hands its statement to one of them and waits for
-//! its own answer only; the driver pipelines what is under way.
+//! A few connections that all requests share. A request hands its statement to one of them and waits for its own answer
+//! only; the driver pipelines what is under way.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,16 +18,20 @@ const REST: Duration = Duration::from_millis(100);
 /// So many lost statements and the server is taken for a pooler that does not keep them.
 const LOST_STATEMENTS: usize = 3;
 
-/// One statement and its parameter types, run on shared connections.
+/// A few statements, run on shared connections.
 pub(crate) struct Lanes {
     connector: Connector,
-    sql: String,
-    types: &'static [Type],
+    texts: Vec<Text>,
     lanes: Vec<Lane>,
-    next: AtomicUsize,
     lost_statements: AtomicUsize,
     unnamed: AtomicBool,
     connect_timeout: Duration,
+}
+
+/// A statement and its parameters' types.
+pub(crate) struct Text {
+    pub(crate) sql: String,
+    pub(crate) types: &'static [Type],
 }
 
 struct Lane {
@@ -37,17 +41,16 @@ struct Lane {
     failed_at: Mutex<Option<Instant>>,
 }
 
-/// A connection and the statement prepared on it; without one each use sends it along.
+/// A connection and the statements prepared on it; without them each use sends its own along.
 struct Link {
     client: Client,
-    statement: Option<Statement>,
+    statements: Vec<Statement>,
 }
 
 impl Lanes {
     pub(crate) fn new(
         connector: Connector,
-        sql: String,
-        types: &'static [Type],
+        texts: Vec<Text>,
         count: usize,
         unnamed: bool,
         connect_timeout: Duration,
@@ -55,58 +58,78 @@ impl Lanes {
         let lane = || Lane { link: Mutex::new(None), connecting: Semaphore::new(1), failed_at: Mutex::new(None) };
         Self {
             connector,
-            sql,
-            types,
+            texts,
             lanes: (0..count.max(1)).map(|_| lane()).collect(),
-            next: AtomicUsize::new(0),
             lost_statements: AtomicUsize::new(0),
             unnamed: AtomicBool::new(unnamed),
             connect_timeout,
         }
     }
 
-    /// Runs the statement; once more when the connection broke under it or the server forgot it, for it only reads.
-    pub(crate) async fn query_opt(
+    pub(crate) fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Runs a statement by its number on a lane by its number; once more when the connection broke under it or the server
+    /// forgot it, for it only reads.
+    pub(crate) async fn query(
         &self,
+        lane: usize,
+        text: usize,
         values: &[&(dyn ToSql + Sync)],
         limit: Duration,
-    ) -> Result<Option<Row>, Failure> {
-        match self.attempt(values, limit).await {
+    ) -> Result<Vec<Row>, Failure> {
+        match self.attempt(lane, text, values, limit).await {
             Err(failure) if failure.is_lost_statement() => {
                 self.statement_lost();
-                self.attempt(values, limit).await
+                self.attempt(lane, text, values, limit).await
             }
-            Err(failure) if failure.is_disconnect() => self.attempt(values, limit).await,
+            Err(failure) if failure.is_disconnect() => self.attempt(lane, text, values, limit).await,
             done => done,
         }
     }
 
-    async fn attempt(&self, values: &[&(dyn ToSql + Sync)], limit: Duration) -> Result<Option<Row>, Failure> {
-        let lane = &self.lanes[self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len()];
+    async fn attempt(
+        &self,
+        lane: usize,
+        text: usize,
+        values: &[&(dyn ToSql + Sync)],
+        limit: Duration,
+    ) -> Result<Vec<Row>, Failure> {
+        let lane = &self.lanes[lane % self.lanes.len()];
         let link = match lane.open_link() {
             Some(link) => link,
             None => self.connect(lane).await?,
         };
-        let answer = match tokio::time::timeout(limit, self.run(&link, values)).await {
+        let answer = match tokio::time::timeout(limit, self.run(&link, text, values)).await {
             Ok(answer) => answer.map_err(Failure::from),
             Err(_) => {
                 self.stop(&link);
                 Err(Failure::Slow(limit))
             }
         };
-        if answer.as_ref().is_err_and(|failure| failure.is_lost_statement() || matches!(failure, Failure::Slow(_))) {
+        let spoilt = |failure: &Failure| {
+            failure.is_lost_statement() || failure.is_disconnect() || matches!(failure, Failure::Slow(_))
+        };
+        if answer.as_ref().is_err_and(spoilt) {
             lane.drop_link(&link);
         }
         answer
     }
 
     /// One message batch either way: behind a pooler an unnamed statement in two would be another client's.
-    async fn run(&self, link: &Link, values: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>, tokio_postgres::Error> {
-        match &link.statement {
-            Some(statement) => link.client.query_opt(statement, values).await,
+    async fn run(
+        &self,
+        link: &Link,
+        text: usize,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        match link.statements.get(text) {
+            Some(statement) => link.client.query(statement, values).await,
             None => {
-                let typed: Vec<_> = values.iter().copied().zip(self.types.iter().cloned()).collect();
-                link.client.query_typed_opt(&self.sql, &typed).await
+                let Text { sql, types } = &self.texts[text];
+                let typed: Vec<_> = values.iter().copied().zip(types.iter().cloned()).collect();
+                link.client.query_typed(sql, &typed).await
             }
         }
     }
@@ -137,11 +160,11 @@ impl Lanes {
 
     async fn open(&self) -> Result<Link, tokio_postgres::Error> {
         let (client, _task) = self.connector.open().await?;
-        let statement = match self.is_unnamed() {
-            true => None,
-            false => Some(client.prepare_typed(&self.sql, self.types).await?),
-        };
-        Ok(Link { client, statement })
+        let mut statements = Vec::new();
+        for Text { sql, types } in self.texts.iter().filter(|_| !self.is_unnamed()) {
+            statements.push(client.prepare_typed(sql, types).await?);
+        }
+        Ok(Link { client, statements })
     }
 
     /// Whether statements are sent whole: asked for, or found necessary.

@@ -22,6 +22,7 @@ mod failure;
 mod lanes;
 mod lease;
 mod private;
+mod reads;
 mod store;
 mod table;
 mod tls;

@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::lanes::Lanes;
 use crate::lease::Lease;
 use crate::private::Private;
+use crate::reads::{Reads, Stored};
 use crate::table::{self, Table};
 use crate::tls;
 
@@ -39,7 +40,7 @@ struct Shared {
     pool: Pool,
     /// The table, once it was found or created. A failure is not kept: the next request tries again.
     table: OnceCell<Table>,
-    lanes: OnceLock<Lanes>,
+    reads: OnceLock<Arc<Reads>>,
 }
 
 type Values<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
@@ -85,7 +86,7 @@ impl PostgresStore {
             .build()
             .map_err(|error| Error::config("the connection pool could not be set up").with_source(error))?;
         close_idle_connections(&pool, settings.pool_idle);
-        let shared = Shared { settings, connector, pool, table: OnceCell::new(), lanes: OnceLock::new() };
+        let shared = Shared { settings, connector, pool, table: OnceCell::new(), reads: OnceLock::new() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -101,12 +102,12 @@ impl PostgresStore {
         tokio::time::timeout(limit, prepared).await.map_err(|_| Failure::Slow(limit))?
     }
 
-    fn lanes(&self, table: &Table) -> &Lanes {
-        let Shared { settings, connector, lanes, .. } = &*self.shared;
-        lanes.get_or_init(|| {
-            const TYPES: &[Type] = &[Type::TEXT, Type::FLOAT8];
-            let sql = table.sql.load.clone();
-            Lanes::new(connector.clone(), sql, TYPES, settings.connections, settings.unnamed, settings.connect_timeout)
+    fn reads(&self, table: &Table) -> &Arc<Reads> {
+        let Shared { settings, connector, reads, .. } = &*self.shared;
+        reads.get_or_init(|| {
+            let texts = Reads::texts(&table.sql);
+            let (count, unnamed, patience) = (settings.connections, settings.unnamed, settings.connect_timeout);
+            Reads::new(Lanes::new(connector.clone(), texts, count, unnamed, patience), settings.statement_timeout)
         })
     }
 
@@ -144,7 +145,7 @@ impl PostgresStore {
 
     /// Whether the reads have found that the server does not keep statements.
     fn lost_statements(&self) -> bool {
-        self.shared.lanes.get().is_some_and(Lanes::is_unnamed)
+        self.shared.reads.get().is_some_and(|reads| reads.lanes().is_unnamed())
     }
 
     /// Nothing matched: either the session is gone, or it is not as it was read.
@@ -158,12 +159,8 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn load(&self, key: &StoreKey, now: SystemTime) -> Result<Option<Record>, Error> {
         let table = self.table().await?;
-        let limit = self.shared.settings.statement_timeout;
-        let row = self.lanes(table).query_opt(&[&Private(key.as_str()), &whole_seconds(now)], limit).await?;
-        let Some(row) = row else { return Ok(None) };
-        let wrong = |error| Error::poisoned("expected the row's sess and expire to have values").with_source(error);
-        let document: &str = row.try_get(0).map_err(wrong)?;
-        let expires_at: f64 = row.try_get(1).map_err(wrong)?;
+        let stored = self.reads(table).read(key, whole_seconds(now)).await?;
+        let Some(Stored { document, expires_at }) = stored else { return Ok(None) };
         Record::stored(key, document, time(expires_at), now).map(Some)
     }
 

@@ -25,6 +25,7 @@ pub(crate) struct Table {
 #[derive(Clone, Debug)]
 pub(crate) struct Sql {
     pub(crate) load: String,
+    pub(crate) load_many: String,
     pub(crate) alive: String,
     pub(crate) insert: String,
     pub(crate) update: String,
@@ -49,11 +50,13 @@ impl Sql {
         let time = |n: u8| format!("to_timestamp(${n})");
         let sess_as = format!("${{}}::text::{sess}");
         let document = |n: u8| sess_as.replace("{}", &n.to_string());
+        let columns = "sess::text, date_part('epoch', expire::timestamptz)";
         let alive = |sid: u8, now: u8| format!("sid = ${sid} AND expire >= {}", time(now));
         Self {
-            load: format!(
-                "SELECT sess::text, date_part('epoch', expire::timestamptz) FROM {quoted} WHERE {}",
-                alive(1, 2)
+            load: format!("SELECT {columns} FROM {quoted} WHERE {}", alive(1, 2)),
+            load_many: format!(
+                "SELECT {columns}, sid::text FROM {quoted} WHERE sid = ANY($1) AND expire >= {}",
+                time(2)
             ),
             alive: format!("SELECT 1 FROM {quoted} WHERE {}", alive(1, 2)),
             insert: format!(

@@ -10,6 +10,7 @@
 mod contract;
 mod failures;
 mod http;
+mod reads;
 mod table;
 mod time;
 mod tls;

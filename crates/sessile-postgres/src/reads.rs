@@ -1,0 +1,160 @@
+//! The hot path: as long as few reads are under way, each goes out at once as a statement of its own. What comes beside
+//! those waits for an answer to them, a fraction of a millisecond, and is then read together by one statement: under
+//! load that halves what a read costs PostgreSQL, and without load nothing ever waits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sessile_core::{Error, StoreKey};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::failure::Failure;
+use crate::lanes::{Lanes, Text};
+use crate::private::Private;
+use crate::table::Sql;
+
+/// A lane with fewer reads than this takes another one as it comes.
+const ALONE: usize = 4;
+
+/// So many reads are joined at most.
+const TOGETHER: usize = 128;
+
+/// The statements' numbers on the lanes.
+const ONE: usize = 0;
+const MANY: usize = 1;
+
+/// Reads sessions, over a few connections.
+pub(crate) struct Reads {
+    lanes: Lanes,
+    limit: Duration,
+    queue: Mutex<Queue>,
+}
+
+/// A session as it is stored.
+#[derive(Clone)]
+pub(crate) struct Stored {
+    pub(crate) document: Arc<str>,
+    pub(crate) expires_at: f64,
+}
+
+struct Queue {
+    /// The reads that each lane is busy with.
+    under_way: Vec<usize>,
+    /// Not empty only while every lane is busy: who is done with one takes what waits.
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    key: StoreKey,
+    now: f64,
+    reply: oneshot::Sender<Option<Stored>>,
+}
+
+/// So many reads under way on this lane. Dropped, also when a request is given up, it makes place for those who wait.
+struct Place {
+    reads: Arc<Reads>,
+    lane: usize,
+    count: usize,
+}
+
+impl Reads {
+    /// The statements that the lanes must have.
+    pub(crate) fn texts(sql: &Sql) -> Vec<Text> {
+        vec![
+            Text { sql: sql.load.clone(), types: &[Type::TEXT, Type::FLOAT8] },
+            Text { sql: sql.load_many.clone(), types: &[Type::TEXT_ARRAY, Type::FLOAT8] },
+        ]
+    }
+
+    pub(crate) fn new(lanes: Lanes, limit: Duration) -> Arc<Self> {
+        let queue = Queue { under_way: vec![0; lanes.count()], waiting: Vec::new() };
+        Arc::new(Self { lanes, limit, queue: Mutex::new(queue) })
+    }
+
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// The session under this key, unless it has expired at `now`.
+    pub(crate) async fn read(self: &Arc<Self>, key: &StoreKey, now: f64) -> Result<Option<Stored>, Error> {
+        let place = match self.place_or_wait(key, now) {
+            Ok(place) => place,
+            Err(reply) => match tokio::time::timeout(self.limit, reply).await {
+                Ok(Ok(stored)) => return Ok(stored),
+                // Together it failed. Alone it works, or finds out why not.
+                Ok(Err(_)) => self.place(&mut self.queue()),
+                Err(_) => return Err(Failure::Slow(self.limit).into()),
+            },
+        };
+        let rows = self.lanes.query(place.lane, ONE, &[&Private(key.as_str()), &now], self.limit).await?;
+        let wrong = |error| Error::poisoned("expected the row's sess and expire to have values").with_source(error);
+        rows.first().map(stored).transpose().map_err(wrong)
+    }
+
+    /// A place to read at once, or where the answer will arrive.
+    fn place_or_wait(self: &Arc<Self>, key: &StoreKey, now: f64) -> Result<Place, oneshot::Receiver<Option<Stored>>> {
+        let mut queue = self.queue();
+        if queue.under_way.iter().any(|reads| *reads < ALONE) {
+            return Ok(self.place(&mut queue));
+        }
+        let (reply, answer) = oneshot::channel();
+        queue.waiting.push(Waiting { key: key.clone(), now, reply });
+        Err(answer)
+    }
+
+    /// A place on the lane with the least to do.
+    fn place(self: &Arc<Self>, queue: &mut Queue) -> Place {
+        let lane = (0..queue.under_way.len()).min_by_key(|lane| queue.under_way[*lane]).unwrap_or_default();
+        queue.under_way[lane] += 1;
+        Place { reads: self.clone(), lane, count: 1 }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut queue = self.reads.queue();
+        queue.under_way[self.lane] -= self.count;
+        if queue.under_way[self.lane] >= ALONE || queue.waiting.is_empty() {
+            return;
+        }
+        let most = queue.waiting.len().min(TOGETHER);
+        let waiting: Vec<_> = queue.waiting.drain(..most).filter(|waiting| !waiting.reply.is_closed()).collect();
+        queue.under_way[self.lane] += waiting.len();
+        drop(queue);
+        let place = Place { reads: self.reads.clone(), lane: self.lane, count: waiting.len() };
+        match Handle::try_current() {
+            Ok(runtime) if !waiting.is_empty() => drop(runtime.spawn(together(place, waiting))),
+            // All were given up, or the runtime was: the next ones' turn.
+            _ => drop(place),
+        }
+    }
+}
+
+/// Reads these sessions by one statement. When that fails nobody gets an answer, and each reads alone.
+async fn together(place: Place, waiting: Vec<Waiting>) {
+    let Place { reads, lane, .. } = &place;
+    let keys: Vec<&str> = waiting.iter().map(|waiting| waiting.key.as_str()).collect();
+    // They began within a moment; who began later looks again at what was still alive for the first.
+    let now = waiting.iter().map(|waiting| waiting.now).fold(f64::INFINITY, f64::min);
+    let Ok(rows) = reads.lanes.query(*lane, MANY, &[&Private(&keys), &now], reads.limit).await else { return };
+    let found = rows.iter().map(|row| Ok((row.try_get(2)?, stored(row)?)));
+    let Ok(found) = found.collect::<Result<HashMap<&str, Stored>, tokio_postgres::Error>>() else { return };
+    drop(place);
+    for Waiting { key, now, reply } in waiting {
+        let alive = found.get(key.as_str()).filter(|stored| stored.expires_at >= now);
+        // Who is not there any more needs no answer.
+        let _gone = reply.send(alive.cloned());
+    }
+}
+
+fn stored(row: &Row) -> Result<Stored, tokio_postgres::Error> {
+    Ok(Stored { document: row.try_get::<_, &str>(0)?.into(), expires_at: row.try_get(1)? })
+}
