@@ -1,6 +1,6 @@
 //! Two and three requests on one session, with their store calls interleaved in every way that proptest thinks of.
 //!
-//! What is promised (DESIGN sections 1 and 3), and checked after every step: the outcome is that of the same requests
+//! What is promised, and checked after every step: the outcome is that of the same requests
 //! one after the other, in the order in which their writes were committed; one whose edits changed nothing of what it
 //! saw takes place when it looked. A request that finds its session gone
 //! (ended, or rotated to another id) counts as not having run: its edits are dropped, it gets no cookie, and when it

@@ -1,4 +1,4 @@
-//! The promises of DESIGN section 1 and the rules of section 3, over a memory store that is watched, broken and raced.
+//! The promises and rules of a session, over a memory store that is watched, broken and raced.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

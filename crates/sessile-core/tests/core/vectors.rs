@@ -364,7 +364,7 @@ fn act(action: &str, session: &Session, clock: &ManualClock, expected_rows: &[Va
     }
 }
 
-/// Whether an unmodified Express can live with this document (express-wire.md 1.6 and 1.11).
+/// Whether an unmodified Express can live with this document.
 fn check_document(document: &str, context: &str) {
     const COOKIE_KEYS: [&str; 9] =
         ["originalMaxAge", "partitioned", "priority", "expires", "secure", "httpOnly", "domain", "path", "sameSite"];
