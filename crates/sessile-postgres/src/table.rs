@@ -2,6 +2,7 @@
 
 use deadpool_postgres::{Client, Pool};
 use sessile_core::Error;
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
@@ -10,6 +11,9 @@ use crate::failure::Failure;
 
 /// Longest identifier PostgreSQL keeps, in bytes.
 const MAX_IDENTIFIER: usize = 63;
+
+/// The shortest key there is: an id as express-session makes them. A table with less room holds no session.
+const SHORTEST_KEY: i32 = 32;
 
 /// So many times a table that another process was creating at the same moment is looked for again.
 const CREATE_TRIES: usize = 10;
@@ -146,7 +150,8 @@ fn derived(prefix: &str, table: &str, suffix: &str) -> String {
 /// The schema, the columns' types and what else the store relies on; `None` when there is no such table.
 async fn find(client: &Client, settings: &PostgresBuilder) -> Result<Option<Found>, Error> {
     let name = qualified(settings.schema.as_deref(), &settings.table);
-    const COLUMNS: &str = "SELECT n.nspname::text, a.attname::text, format_type(a.atttypid, NULL) \
+    const COLUMNS: &str = "SELECT n.nspname::text, a.attname::text, format_type(a.atttypid, NULL), a.atttypmod, \
+        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attname NOT IN ('sid', 'sess', 'expire') \
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
         WHERE c.oid = to_regclass($1)";
@@ -164,6 +169,22 @@ async fn find(client: &Client, settings: &PostgresBuilder) -> Result<Option<Foun
         return Err(Error::config(format!(
             "expected the table {name} to have connect-pg-simple's columns sid (varchar or text), sess (json or jsonb) and \
              expire (timestamp or timestamptz), found sid {sid}, sess {sess}, expire {expire}; choose another table name, or move that table away"
+        )));
+    }
+    // A length limit is stored with four bytes added to it; -1 is none.
+    let too_short =
+        |row: &&Row| row.get::<_, &str>(1) == "sid" && (0..SHORTEST_KEY + 4).contains(&row.get::<_, i32>(3));
+    if rows.iter().any(|row| too_short(&row)) {
+        return Err(Error::config(format!(
+            "expected the column sid of {name} to have room for {SHORTEST_KEY} characters, found a shorter one; \
+             widen it: ALTER TABLE {name} ALTER COLUMN sid TYPE varchar"
+        )));
+    }
+    if let Some(row) = rows.iter().find(|row| row.get(4)) {
+        let column: &str = row.get(1);
+        return Err(Error::config(format!(
+            "expected the columns of {name} beside sid, sess and expire to be nullable or to have a default, found {column}, \
+             which no session could be stored without; give it a default, or allow NULL"
         )));
     }
     Ok(Some(Found { schema: first.get(0), sess, expire }))

@@ -97,6 +97,26 @@ async fn a_table_of_another_kind_is_refused_in_words() {
 }
 
 #[tokio::test]
+async fn a_table_in_which_no_session_could_be_stored_is_refused() {
+    let database = Database::new().await;
+    let client = database.client().await;
+    for (table, sid, more, word) in [
+        ("short", "varchar(31)", "", "room for 32 characters"),
+        ("strict", "varchar", ", tenant int NOT NULL", "found tenant"),
+        ("wide", "varchar(64)", ", tenant int NOT NULL DEFAULT 1, note text, id int GENERATED ALWAYS AS IDENTITY", ""),
+    ] {
+        let sql = format!(
+            "CREATE TABLE {table} (sid {sid} PRIMARY KEY, sess json NOT NULL, expire timestamp NOT NULL{more})"
+        );
+        client.batch_execute(&sql).await.unwrap();
+        match PostgresStore::builder(database.url()).table(table).connect().await {
+            Ok(_) => assert_eq!(word, "", "{table}"),
+            Err(error) => assert!(!word.is_empty() && error.to_string().contains(word), "{table}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn names_that_postgresql_would_cut_are_refused() {
     let database = Database::new().await;
     for name in ["", &"a".repeat(64)] {
