@@ -6,20 +6,30 @@ use axum_core::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 
-use crate::{Error, Exchange, Session};
+use crate::{Devices, Error, Exchange, Session};
 
 /// Loads the session: the one place where a request may read the store.
 impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
-        match parts.extensions.get::<Exchange>() {
-            Some(exchange) => exchange.clone().session().await,
-            None => Err(Error::misuse(
-                "a handler asked for its session, but there is no SessionLayer around it; add one to the router",
-            )),
-        }
+        exchange(parts)?.clone().session().await
     }
+}
+
+/// Costs nothing.
+impl<S: Sync> FromRequestParts<S> for Devices {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+        exchange(parts).map(Exchange::devices)
+    }
+}
+
+fn exchange(parts: &Parts) -> Result<&Exchange, Error> {
+    parts.extensions.get().ok_or_else(|| {
+        Error::misuse("a handler asked for its session, but there is no SessionLayer around it; add one to the router")
+    })
 }
 
 /// `{"error": "…"}` with the error's status. What a browser may not know is logged instead.

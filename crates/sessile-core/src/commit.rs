@@ -1,15 +1,16 @@
 //! The way up: what a request made of its session is written, and the browser told what it has to know.
 
-use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use tracing::{debug, warn};
 
+use crate::event::{Event, EventKind, Refusal};
 use crate::exchange::{Facts, SetCookie};
 use crate::plan::{Plan, plan};
+use crate::registry::{End, EndedSession, Ending, Fate, SignIn, SignedIn};
 use crate::session::Inner;
 use crate::store::Written;
-use crate::{Error, Lifetime, Record, Session, SessionId, Sessions, StoreKey};
+use crate::{Error, KeyForm, Lifetime, Record, Session, SessionId, Sessions, StoreKey};
 
 /// How often a write is tried on what other requests left. Each try fails only because another one succeeded, and an
 /// instance sends one contender at a time, so the number grows with instances and not with requests.
@@ -17,6 +18,9 @@ const TRIES: usize = 16;
 
 /// How long before a sign-out a session may have moved and still be meant by the id it had.
 const MOVED_BEFORE: Duration = Duration::from_secs(5);
+
+/// How long a browser's requests may be under way with the id it had before.
+const LATE: Duration = Duration::from_secs(30);
 
 /// Browsers keep a cookie for 400 days at most (RFC 6265bis section 5.5).
 const LONGEST_COOKIE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
@@ -26,8 +30,13 @@ struct Committed {
     plan: Plan,
     /// The id under which the session lives now, where it changed.
     id: Option<SessionId>,
-    /// The session's end as it is recorded now.
+    /// The session as it is recorded now.
     record: Record,
+    signed_in: Option<SignIn>,
+    /// Other sessions that ended with it.
+    ended: Vec<(EndedSession, Ending)>,
+    /// There was a session to end.
+    removed: bool,
 }
 
 /// What may make a cookie due, beside what was done to the session.
@@ -50,7 +59,7 @@ impl WhyCookie {
 impl Sessions {
     /// Writes what the request made of its session, and says which cookie the browser gets.
     pub(crate) async fn commit(&self, session: &Session, facts: &Facts) -> Result<Option<SetCookie>, Error> {
-        let why_cookie = {
+        let (planned, why_cookie) = {
             let mut inner = session.lock();
             inner.finish();
             let presented = facts.presented.as_ref();
@@ -60,17 +69,50 @@ impl Sessions {
                 old_secret: presented.is_some_and(|presented| presented.secret > 0),
                 rolling: self.config().express && self.config().rolling,
             };
-            if why.is_none() && self.plan(&inner) == Plan::Keep {
-                return Ok(None);
-            }
-            why
+            (self.plan(&inner), why)
         };
-        let committed = self.carry_out(session, facts, &why_cookie).await?;
-        Ok(committed.and_then(|committed| self.set_cookie(&committed, facts, &why_cookie)))
+        if planned == Plan::Create {
+            self.is_late(session, facts).await?;
+        }
+        let cookie = if planned == Plan::Keep && why_cookie.is_none() {
+            None
+        } else {
+            let committed = self.carry_out(session, facts, &why_cookie).await?;
+            committed.and_then(|committed| {
+                self.tell_of_commit(&committed, facts);
+                self.set_cookie(&committed, facts, &why_cookie)
+            })
+        };
+        let gathered = self.note_use(&session.lock());
+        self.write_seen(&gathered).await;
+        Ok(cookie)
     }
 
     fn plan(&self, inner: &Inner) -> Plan {
         plan(&inner.state(), &self.config().lifetime_of(&inner.record), self.now())
+    }
+
+    /// Looks whether the id that the request came with was rotated away a moment ago. Asked only when a new session is
+    /// about to be made in its place.
+    async fn is_late(&self, session: &Session, facts: &Facts) -> Result<(), Error> {
+        let Some(presented) = &facts.presented else { return Ok(()) };
+        if self.moved_to(&self.key(&presented.id), LATE).await?.is_some() {
+            session.lock().is_late();
+            if self.plan(&session.lock()) == Plan::Keep {
+                debug!("a write under an id that was rotated away a moment ago was dropped");
+                self.refuse(Refusal::Late, facts, |event| event);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the session under this key was moved to, if that is no longer ago than this.
+    async fn moved_to(&self, key: &StoreKey, ago: Duration) -> Result<Option<StoreKey>, Error> {
+        let is_recent = |at: SystemTime| self.now().duration_since(at).unwrap_or_default() <= ago;
+        Ok(match self.store().fate(key).await? {
+            Some(Fate::Moved { to, at }) if is_recent(at) => Some(to),
+            _ => None,
+        })
     }
 
     /// Plans and acts, again on a fresher record as long as other requests write first. `None` when the session ended
@@ -80,18 +122,18 @@ impl Sessions {
         // Who lost a race once lets this instance's others go first.
         let mut turn = None;
         for _ in 0..TRIES {
-            let (plan, record) = self.prepare(&session.lock(), facts, why)?;
-            let (written, id) = self.act(plan, key.as_ref(), &record).await?;
-            let goes_on = match (written, &key) {
-                (Written::Done, _) => return Ok(Some(Committed { plan, id, record })),
+            let mut attempt = self.prepare(&session.lock(), facts, why)?;
+            let goes_on = match (self.act(&mut attempt, key.as_ref(), facts).await?, &key) {
+                (Written::Done, _) => return Ok(Some(attempt)),
                 (Written::Stale, Some(key)) => {
                     if turn.is_none() {
                         turn = Some(self.turns().wait(key).await);
                     }
-                    self.rebase(session, key, plan, &record).await?
+                    self.rebase(session, key, &attempt, facts).await?
                 }
                 (Written::Stale | Written::Gone, _) => false,
             };
+            let Committed { plan, record, .. } = attempt;
             if !goes_on && plan == Plan::Rotate {
                 return Err(Error::gone());
             }
@@ -103,59 +145,87 @@ impl Sessions {
         Err(Error::contended(TRIES))
     }
 
-    /// The one store call of a plan, and the id under which the session lives afterwards if that is a new one.
-    async fn act(
-        &self,
-        plan: Plan,
-        key: Option<&StoreKey>,
-        record: &Record,
-    ) -> Result<(Written, Option<SessionId>), Error> {
+    /// The one store call of a plan. A new id goes into the attempt, and what ended with it.
+    async fn act(&self, attempt: &mut Committed, key: Option<&StoreKey>, facts: &Facts) -> Result<Written, Error> {
         let store = self.store();
+        let Committed { plan, id, record, signed_in, .. } = &*attempt;
         let key = || key.ok_or_else(|| Error::misuse("a stored session without the cookie it was read by"));
-        let mut new_id = None;
         let written = match plan {
             Plan::Keep => Written::Done,
-            Plan::Create => {
-                let id = new_id.insert(SessionId::generate()?);
-                match store.insert(&self.key(id), record).await? {
-                    Written::Done => Written::Done,
-                    _ => return Err(Error::unavailable("the store already has a session under a new random id")),
+            Plan::Create | Plan::Rotate => {
+                let from = (*plan == Plan::Rotate).then(key).transpose()?;
+                let to = id.as_ref().map(|id| self.key(id)).ok_or_else(|| Error::misuse("a new row without an id"))?;
+                let written = match (signed_in, store.registry(), from) {
+                    (Some(sign_in), Some(registry), from) => {
+                        let answer = registry.sign_in(from, &to, record, sign_in).await?;
+                        self.signed_in(attempt, answer, facts)?
+                    }
+                    (_, _, Some(from)) => store.rotate(from, &to, record).await?,
+                    (_, _, None) => store.insert(&to, record).await?,
+                };
+                if written != Written::Done && attempt.plan == Plan::Create {
+                    return Err(Error::unavailable("the store already has a session under a new random id"));
                 }
+                written
             }
             Plan::Update => store.update(key()?, record).await?,
-            Plan::Rotate => {
-                let id = new_id.insert(SessionId::generate()?);
-                // Before the store knows, so that no request falls between. Where nothing moves, the key is found alive.
-                self.rotations().remember(key()?, record.seen_at);
-                store.rotate(key()?, &self.key(id), record).await?
-            }
             Plan::Touch => self.touch(key()?, record).await,
             Plan::End => {
-                // Not there any more: another request may have given it a new id meanwhile.
-                if let Ok(key) = key()
-                    && !(record.revision.is_some() && store.remove(key).await?)
-                {
-                    let since = record.seen_at - MOVED_BEFORE;
-                    store.remove_moved(&key.trace(), since, self.ends_since(since, record)).await?;
+                if let Ok(key) = key() {
+                    self.end(key, attempt).await?;
                 }
                 Written::Done
             }
         };
-        Ok((written, new_id))
+        Ok(written)
     }
 
-    /// Between which times a session like this one ends that was used since then.
-    fn ends_since(&self, since: SystemTime, record: &Record) -> RangeInclusive<SystemTime> {
-        let lifetime = self.config().lifetime_of(record);
-        let from = lifetime.expires_at(since, record.began());
-        from..=lifetime.expires_at(self.now(), None) + MOVED_BEFORE
+    /// What the answer to a sign-in means to this request.
+    fn signed_in(&self, attempt: &mut Committed, answer: SignedIn, facts: &Facts) -> Result<Written, Error> {
+        let refuse = |refusal, error| {
+            self.refuse(refusal, facts, |event| event.of(&attempt.record.handle, attempt.record.owner.as_ref()));
+            Err(error)
+        };
+        match answer {
+            SignedIn::Done(evicted) => {
+                let ending = Ending { end: End::Evicted, at: attempt.record.seen_at, reason: None };
+                attempt.ended.extend(evicted.into_iter().map(|ended| (ended, ending.clone())));
+                Ok(Written::Done)
+            }
+            SignedIn::Gone => Ok(Written::Gone),
+            SignedIn::Stale => Ok(Written::Stale),
+            SignedIn::CutOff => refuse(Refusal::CutOff, Error::cut_off()),
+            SignedIn::Full => refuse(Refusal::Full, Error::full()),
+        }
+    }
+
+    /// Ends the session. When it is not there any more, another request may have given it a new id meanwhile: a user who
+    /// signed out is signed out, so the end follows the moves of the last seconds.
+    async fn end(&self, key: &StoreKey, attempt: &mut Committed) -> Result<(), Error> {
+        let ending = Ending { end: End::LoggedOut, at: self.now(), reason: None };
+        let is_known = attempt.record.revision.is_some();
+        let mut next = if is_known { Some(key.clone()) } else { self.moved_to(key, MOVED_BEFORE).await? };
+        while let Some(key) = next {
+            if self.store().remove(&key, &ending).await? {
+                attempt.removed = true;
+                return Ok(());
+            }
+            next = self.moved_to(&key, MOVED_BEFORE).await?;
+        }
+        Ok(())
     }
 
     /// Puts this request's edits on what another one left; false when that is nothing, or somebody else's by now: an
     /// Express app may give a session to another user in place, and these edits were meant for the former one.
-    async fn rebase(&self, session: &Session, key: &StoreKey, plan: Plan, record: &Record) -> Result<bool, Error> {
-        match self.load_record(key).await? {
-            Some(fresh) if plan != Plan::Rotate && fresh.owner != record.owner => Ok(false),
+    async fn rebase(
+        &self,
+        session: &Session,
+        key: &StoreKey,
+        attempt: &Committed,
+        facts: &Facts,
+    ) -> Result<bool, Error> {
+        match self.load_record(key, facts).await? {
+            Some(fresh) if attempt.plan != Plan::Rotate && fresh.owner != attempt.record.owner => Ok(false),
             Some(fresh) => session.lock().rebase(fresh).map(|()| true),
             None => Ok(false),
         }
@@ -170,8 +240,36 @@ impl Sessions {
         })
     }
 
+    fn tell_of_commit(&self, committed: &Committed, facts: &Facts) {
+        let config = self.config();
+        if config.observers.is_empty() {
+            return;
+        }
+        let Committed { plan, record, signed_in, ended, .. } = committed;
+        let device = signed_in.as_ref().map_or_else(|| self.device(facts), |sign_in| sign_in.facts.clone());
+        let tell = |kind| {
+            let event = Event::new(kind, record.seen_at).of(&record.handle, record.owner.as_ref());
+            config.tell(&event.from(&device));
+        };
+        if *plan == Plan::Create {
+            tell(EventKind::Created);
+        }
+        if committed.removed {
+            tell(EventKind::Ended(End::LoggedOut));
+        }
+        match signed_in {
+            Some(_) => tell(EventKind::SignedIn),
+            None if *plan == Plan::Rotate => tell(EventKind::Rotated),
+            None => {}
+        }
+        for (ended, ending) in ended {
+            let ip = ended.ip.or(facts.ip);
+            self.tell_of_end(&EndedSession { ip, ..ended.clone() }, ending);
+        }
+    }
+
     /// Decides, and makes the record ready to be written.
-    fn prepare(&self, inner: &Inner, facts: &Facts, why: &WhyCookie) -> Result<(Plan, Record), Error> {
+    fn prepare(&self, inner: &Inner, facts: &Facts, why: &WhyCookie) -> Result<Committed, Error> {
         let (config, now) = (self.config(), self.now());
         let plan = match self.plan(inner) {
             // The cookie is sent again with the id it has: only if that id still lives, for the browser may have got
@@ -181,25 +279,30 @@ impl Sessions {
         };
         let mut record = inner.record.clone();
         if plan == Plan::End {
-            return Ok((plan, record));
+            return Ok(Committed { plan, id: None, record, signed_in: None, ended: Vec::new(), removed: false });
         }
         record.seen_at = now;
-        if plan == Plan::Rotate {
-            record.moves_from(facts.presented.as_ref().map(|presented| self.key(&presented.id)).as_ref());
-        }
         if plan == Plan::Rotate && config.attributes(Some(&record), facts.https).is_none() {
             return Err(Error::poisoned(
                 "the session's cookie has attributes that cannot be sent, so its id cannot change",
             ));
         }
+        let id = matches!(plan, Plan::Create | Plan::Rotate).then(SessionId::generate).transpose()?;
         if matches!(plan, Plan::Create | Plan::Update | Plan::Rotate) {
             config.refresh_cookie(&mut record, facts.https, now);
-            record.seal()?;
+            let key = id.as_ref().or(facts.presented.as_ref().map(|presented| &presented.id)).map(|id| self.key(id));
+            record.seal(key.as_ref().filter(|_| config.key_form == KeyForm::Raw))?;
         }
         if plan != Plan::Keep {
             record.expires_at = config.lifetime_of(&record).expires_at(now, record.began());
         }
-        Ok((plan, record))
+        let signed_in = id.is_some().then(|| inner.sign_in_of(|| self.device(facts))).flatten();
+        let replaced = inner.owner_before().zip(signed_in.as_ref().and_then(|sign_in| sign_in.replaces.as_ref()));
+        let ended = replaced.map(|(owner, handle)| {
+            let ended = EndedSession { handle: handle.clone(), owner: owner.clone(), ip: None };
+            (ended, Ending { end: End::LoggedOut, at: now, reason: None })
+        });
+        Ok(Committed { plan, id, record, signed_in, ended: Vec::from_iter(ended), removed: false })
     }
 
     fn set_cookie(&self, committed: &Committed, facts: &Facts, why: &WhyCookie) -> Option<SetCookie> {

@@ -10,7 +10,10 @@ use ipnet::IpNet;
 use crate::clock::{Clock, SystemClock};
 use crate::codec::{CookieCodec, ExpressCodec, Keyring};
 use crate::cookie::attributes::{Attributes, Priority, SameSite, is_domain, is_path};
+use crate::device::{DeviceNames, RecordIp, Woothee};
+use crate::event::Observer;
 use crate::record::{Flag, Record, StoredCookie};
+use crate::registry::{AtLimit, Limit};
 use crate::{Cookie, Error, KeyForm, Lifetime, Secure};
 
 /// Everything that can be decided about sessions.
@@ -35,6 +38,12 @@ pub struct Config {
     pub(crate) express: bool,
     pub(crate) rolling: bool,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limit: Option<Limit>,
+    pub(crate) history: Duration,
+    pub(crate) record_ip: RecordIp,
+    pub(crate) record_user_agent: bool,
+    pub(crate) device_names: Arc<dyn DeviceNames>,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
 }
 
 impl Config {
@@ -60,6 +69,12 @@ impl Config {
             express: false,
             rolling: false,
             clock: Arc::new(SystemClock),
+            limit: None,
+            history: Duration::from_secs(90 * 24 * 60 * 60),
+            record_ip: RecordIp::Full,
+            record_user_agent: true,
+            device_names: Arc::new(Woothee),
+            observers: Vec::new(),
         })
     }
 
@@ -168,6 +183,42 @@ impl Config {
     /// The clock. Default [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How many live sessions one user may have, and what happens to one more. Default: any number. At least 1 counts.
+    pub fn max_sessions_per_user(mut self, sessions: u32, policy: AtLimit) -> Self {
+        self.limit = Some(Limit { sessions: sessions.max(1), policy });
+        self
+    }
+
+    /// How long the registry keeps sessions that ended. Default 90 days.
+    pub fn history(mut self, kept: Duration) -> Self {
+        self.history = kept;
+        self
+    }
+
+    /// How much of a client's address is kept with its session. Default all of it.
+    pub fn record_ip(mut self, record_ip: RecordIp) -> Self {
+        self.record_ip = record_ip;
+        self
+    }
+
+    /// Whether a client's `User-Agent`, and the name made from it, is kept with its session. Default true.
+    pub fn record_user_agent(mut self, record: bool) -> Self {
+        self.record_user_agent = record;
+        self
+    }
+
+    /// What makes names for people out of `User-Agent` headers. Default [`Woothee`].
+    pub fn device_names(mut self, names: impl DeviceNames + 'static) -> Self {
+        self.device_names = Arc::new(names);
+        self
+    }
+
+    /// Tells this observer, too, what happens to sessions.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observers.push(Arc::new(observer));
         self
     }
 

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::to_millis;
 use crate::record::{COOKIE, Record, SESSILE, UserId};
-use crate::{Config, Error};
+use crate::{Config, Error, Handle};
 
 /// Top-level keys that express-session drops from a row when it loads it, so that they cannot hold anything.
 const EXPRESS_DROPS: [&str; 20] = [
@@ -55,9 +55,11 @@ pub(crate) enum Edit {
         key: Box<str>,
     },
     Clear,
+    /// The handle is the session's, if it was another user's before.
     SignIn {
         owner: UserId,
         at: SystemTime,
+        handle: Handle,
     },
     Authenticated {
         at: SystemTime,
@@ -89,9 +91,10 @@ impl Edit {
             }
             Self::Remove { key } => drop(record.data.remove(key)),
             Self::Clear => clear(record, config),
-            Self::SignIn { owner, at } => {
+            Self::SignIn { owner, at, handle } => {
                 if record.owner.as_ref().is_some_and(|other| other != owner) {
                     clear(record, config);
+                    record.begin_anew(handle.clone(), *at);
                 }
                 record.owner = Some(owner.clone());
                 if let Some(key) = config.user_key.as_deref() {

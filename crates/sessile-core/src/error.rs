@@ -36,6 +36,7 @@ enum Kind {
     Misuse,
     Config,
     Unauthenticated,
+    Full,
 }
 
 impl Error {
@@ -82,6 +83,17 @@ impl Error {
             Kind::Gone,
             "the session ended in another request while this one was changing its id; start again from the sign-in",
         )
+    }
+
+    pub(crate) fn cut_off() -> Self {
+        Self::new(
+            Kind::Gone,
+            "all sessions of this user were ended while this sign-in was under way; start again from the sign-in",
+        )
+    }
+
+    pub(crate) fn full() -> Self {
+        Self::new(Kind::Full, "this user is signed in on as many devices as allowed; sign out on one of them first")
     }
 
     pub(crate) fn taken(key: &str) -> Self {
@@ -135,9 +147,14 @@ impl Error {
     }
 
     /// What the request relied on is gone: the session ended in another request while this one rotated its id or signed
-    /// in, or the value that it took was taken by another one.
+    /// in, the user's sessions were revoked meanwhile, or the value that it took was taken by another one.
     pub fn is_gone(&self) -> bool {
         self.kind == Kind::Gone
+    }
+
+    /// The user is signed in as often as [`Config::max_sessions_per_user`](crate::Config::max_sessions_per_user) allows.
+    pub fn is_full(&self) -> bool {
+        self.kind == Kind::Full
     }
 
     /// A setting that cannot work.
@@ -154,7 +171,7 @@ impl Error {
     pub fn status(&self) -> u16 {
         match self.kind {
             Kind::Unavailable | Kind::Contended => 503,
-            Kind::Gone => 409,
+            Kind::Gone | Kind::Full => 409,
             Kind::Unauthenticated => 401,
             Kind::TooLarge => 413,
             Kind::Poisoned | Kind::Value | Kind::Key | Kind::Misuse | Kind::Config => 500,
@@ -171,7 +188,7 @@ impl Error {
         match self.kind {
             Kind::Unavailable => "the session store is not available, try again",
             Kind::Poisoned => "this session cannot be read",
-            Kind::Contended | Kind::Gone | Kind::TooLarge | Kind::Unauthenticated => &self.message,
+            Kind::Contended | Kind::Gone | Kind::Full | Kind::TooLarge | Kind::Unauthenticated => &self.message,
             Kind::Value | Kind::Key | Kind::Misuse | Kind::Config => "internal error",
         }
     }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use crate::codec::Decoded;
-use crate::{Error, Session, Sessions};
+use crate::{Devices, Error, Session, Sessions};
 
 /// What an adapter shows of a request. Header names are given in lower case.
 pub trait RequestHead {
@@ -42,8 +43,16 @@ struct Shared {
 pub(crate) struct Facts {
     /// The id of a well-signed cookie.
     pub(crate) presented: Option<Decoded>,
+    /// There was a cookie of our name, and none with a good signature.
+    pub(crate) forged: bool,
     /// The request came over HTTPS, as the connection or a trusted proxy says.
     pub(crate) https: bool,
+    /// When the request came: before any credentials in it were checked.
+    pub(crate) began: SystemTime,
+    /// Where from, as much as may be kept.
+    pub(crate) ip: Option<IpAddr>,
+    /// What the client says it is, if that may be kept.
+    pub(crate) user_agent: Option<Box<str>>,
 }
 
 impl Exchange {
@@ -72,6 +81,11 @@ impl Exchange {
             session.lock().finish();
         }
         Ok(session)
+    }
+
+    /// The sessions of users: who is signed in where.
+    pub fn devices(&self) -> Devices {
+        self.shared.sessions.devices()
     }
 
     /// Commits the session, if the handler asked for it, and says which cookie the response carries. Once a request.

@@ -89,10 +89,15 @@ impl StoreKey {
         }
     }
 
-    /// What tells, in the row of a session that moved, from which key: one way, and not the key that a store would use.
+    /// What tells, in a row, under which key Sessile wrote it: one way, and not the key that a store would use.
     pub(crate) fn trace(&self) -> String {
-        let digest = Sha256::new().chain_update(b"sessile moved from\0").chain_update(self.0.as_bytes()).finalize();
+        let digest = Sha256::new().chain_update(b"sessile key\0").chain_update(self.0.as_bytes()).finalize();
         URL_SAFE_NO_PAD.encode(&digest[..16])
+    }
+
+    /// A key as a store wrote it down.
+    pub fn stored(text: &str) -> Self {
+        Self(text.into())
     }
 
     /// The key as the store writes it.

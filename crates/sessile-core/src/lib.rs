@@ -7,6 +7,8 @@
 //!
 //! Applications depend on the `sessile` crate, which re-exports this one.
 
+mod activity;
+mod aligned;
 #[cfg(feature = "axum")]
 mod axum;
 mod clock;
@@ -15,8 +17,11 @@ mod commit;
 mod config;
 mod cookie;
 mod data;
+mod device;
+mod devices;
 mod edit;
 mod error;
+mod event;
 mod exchange;
 mod id;
 mod lifetime;
@@ -34,7 +39,7 @@ mod memory;
 pub mod plan;
 mod proxy;
 mod record;
-mod rotations;
+mod registry;
 mod session;
 mod sessions;
 #[cfg(feature = "settings")]
@@ -47,12 +52,19 @@ pub use clock::{Clock, SystemClock};
 pub use config::Config;
 pub use cookie::{Cookie, Priority, SameSite, Secure};
 pub use data::Data;
+pub use device::{DeviceNames, RecordIp, Woothee};
+pub use devices::{DevicePage, Devices};
 pub use error::Error;
+pub use event::{Event, EventKind, Observer, Refusal, TracingObserver};
 pub use exchange::{Exchange, RequestHead, SetCookie};
 pub use id::{Handle, KeyForm, SessionId, StoreKey};
 pub use lifetime::Lifetime;
 pub use memory::MemoryStore;
 pub use record::{Record, Revision, UserId};
+pub use registry::{
+    AtLimit, Cursor, CutOff, Device, DeviceFacts, End, EndedSession, Ending, Fate, Limit, Page, Registry, Seen, SignIn,
+    SignedIn, Tidied, Tidy,
+};
 pub use session::{Flash, Session};
 pub use sessions::Sessions;
-pub use store::{Store, Sweep, Written};
+pub use store::{Store, Sweep, Swept, Written};

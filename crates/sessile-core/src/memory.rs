@@ -1,26 +1,51 @@
-//! Sessions in this process's memory: for tests, and the shortest reading of what a store has to do. Not for production:
-//! a restart signs everybody out and a second instance knows nothing.
+//! Sessions in this process's memory: for tests, and the shortest reading of what a store and its registry have to do. Not
+//! for production: a restart signs everybody out and a second instance knows nothing.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use crate::store::{Store, Sweep, Written};
-use crate::{Error, Record, StoreKey};
+use crate::clock::{from_millis, to_millis};
+use crate::record::UserId;
+use crate::registry::{
+    AtLimit, CutOff, Device, End, EndedSession, Ending, Fate, Page, Registry, Seen, SignIn, SignedIn, Tidied, Tidy,
+};
+use crate::store::{Store, Sweep, Swept, Written};
+use crate::{Error, Handle, Record, StoreKey};
+
+/// How long the key that a session moved from is known.
+const MOVES_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// A store in memory. Cloning gives another view of the same sessions, like a second connection to one database.
 #[derive(Clone, Default)]
 pub struct MemoryStore {
-    rows: Arc<Mutex<HashMap<StoreKey, Row>>>,
+    tables: Arc<Mutex<Tables>>,
+}
+
+#[derive(Default)]
+struct Tables {
+    rows: HashMap<StoreKey, Row>,
+    devices: BTreeMap<Handle, Entry>,
+    moves: HashMap<StoreKey, (StoreKey, SystemTime)>,
+    /// Per owner: sign-ins whose credentials were presented before this time are refused.
+    cut_offs: HashMap<Box<str>, SystemTime>,
+    everyone: Option<(CutOff, Ending)>,
 }
 
 struct Row {
     document: Arc<str>,
     expires_at: SystemTime,
+}
+
+/// A row of the registry.
+struct Entry {
+    /// The session's key, after its end too; `None` for one that ended while its key lived on.
+    key: Option<StoreKey>,
+    device: Device,
 }
 
 impl MemoryStore {
@@ -29,15 +54,15 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn rows(&self) -> MutexGuard<'_, HashMap<StoreKey, Row>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// How many sessions; none of them.
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MemoryStore({} sessions)", self.rows().len())
+        write!(f, "MemoryStore({} sessions)", self.tables().rows.len())
     }
 }
 
@@ -51,30 +76,153 @@ impl Row {
     }
 }
 
-/// The row, if it is there and alive.
-fn alive<'a>(rows: &'a mut HashMap<StoreKey, Row>, key: &StoreKey, now: SystemTime) -> Option<&'a mut Row> {
-    rows.get_mut(key).filter(|row| row.expires_at >= now)
+impl Entry {
+    fn is_active(&self) -> bool {
+        self.device.ended.is_none()
+    }
+
+    fn end(&mut self, ending: &Ending) -> EndedSession {
+        self.device.ended = Some(Ending { at: whole(ending.at), ..ending.clone() });
+        let Device { handle, owner, facts, .. } = &self.device;
+        EndedSession { handle: handle.clone(), owner: owner.clone(), ip: facts.ip }
+    }
+}
+
+/// As databases keep it: whole milliseconds.
+fn whole(time: SystemTime) -> SystemTime {
+    from_millis(to_millis(time))
+}
+
+impl Tables {
+    /// The row, if it is there and alive.
+    fn alive(&mut self, key: &StoreKey, now: SystemTime) -> Option<&mut Row> {
+        self.rows.get_mut(key).filter(|row| row.expires_at >= now)
+    }
+
+    fn is_alive(&self, entry: &Entry, now: SystemTime) -> bool {
+        let row = entry.key.as_ref().and_then(|key| self.rows.get(key));
+        entry.is_active() && row.is_some_and(|row| row.expires_at >= now)
+    }
+
+    fn record(&mut self, key: &StoreKey, now: SystemTime) -> Result<Option<Record>, Error> {
+        let cut_off = self.everyone.as_ref().map(|(cut_off, _)| *cut_off);
+        let Some(row) = self.alive(key, now) else { return Ok(None) };
+        let record = Record::stored(key, row.document.clone(), row.expires_at, now)?;
+        Ok(Some(Record { cut_off, ..record }))
+    }
+
+    fn insert(&mut self, key: &StoreKey, record: &Record) -> Written {
+        if self.rows.contains_key(key) {
+            return Written::Stale;
+        }
+        self.rows.insert(key.clone(), Row::of(record));
+        Written::Done
+    }
+
+    /// Whether the row under this key may be moved to the other one.
+    fn may_move(&mut self, from: &StoreKey, to: &StoreKey, record: &Record) -> Written {
+        let taken = self.rows.contains_key(to);
+        match self.alive(from, record.seen_at) {
+            None => Written::Gone,
+            Some(row) if taken || !row.is_as_read(record) => Written::Stale,
+            Some(_) => Written::Done,
+        }
+    }
+
+    fn rotate(&mut self, from: &StoreKey, to: &StoreKey, record: &Record) {
+        self.rows.remove(from);
+        self.rows.insert(to.clone(), Row::of(record));
+        self.moves.insert(from.clone(), (to.clone(), whole(record.seen_at)));
+        for entry in self.devices.values_mut().filter(|entry| entry.is_active() && entry.key.as_ref() == Some(from)) {
+            entry.key = Some(to.clone());
+        }
+    }
+
+    /// The handles of the owner's sessions that are alive, the oldest first.
+    fn live(&self, owner: &UserId, now: SystemTime) -> Vec<Handle> {
+        let entries = self.devices.values().filter(|entry| entry.device.owner == *owner && self.is_alive(entry, now));
+        let mut devices: Vec<_> = entries.map(|entry| &entry.device).collect();
+        devices.sort_by_key(|device| (device.created_at, &device.handle));
+        devices.into_iter().map(|device| device.handle.clone()).collect()
+    }
+
+    /// Ends the session with this handle and removes its row.
+    fn end(&mut self, handle: &Handle, ending: &Ending) -> Option<EndedSession> {
+        let entry = self.devices.get_mut(handle).filter(|entry| entry.is_active())?;
+        if let Some(key) = &entry.key {
+            self.rows.remove(key);
+        }
+        Some(entry.end(ending))
+    }
+
+    fn active_under(&self, key: &StoreKey) -> Option<&Device> {
+        let mut entries = self.devices.values().filter(|entry| entry.is_active() && entry.key.as_ref() == Some(key));
+        entries.next().map(|entry| &entry.device)
+    }
+
+    /// What `Registry::tidy` does about one row of the registry.
+    fn tidy_entry(&mut self, handle: &Handle, now: SystemTime, tidied: &mut Tidied) {
+        let Some(entry) = self.devices.get(handle).filter(|entry| entry.is_active()) else { return };
+        let known = entry.device.authenticated_at.unwrap_or(entry.device.created_at);
+        let ending = match &self.everyone {
+            Some((cut_off, ending)) if known < cut_off.before => ending.clone(),
+            _ if entry.key.as_ref().is_some_and(|key| self.rows.contains_key(key)) => return,
+            _ => {
+                let end = if entry.device.expires_at < now { End::Expired } else { End::LoggedOut };
+                Ending { end, at: now, reason: None }
+            }
+        };
+        tidied.ended.extend(self.end(handle, &ending).map(|ended| (ended, ending)));
+    }
+
+    /// What `Registry::tidy` does about one session.
+    fn tidy_row(&mut self, key: &StoreKey, tidy: &Tidy<'_>, tidied: &mut Tidied) {
+        let Ok(Some(mut record)) = self.record(key, tidy.now) else { return };
+        if let Some(user_key) = tidy.user_key {
+            record.owner_is_under(user_key);
+        }
+        let known = self.active_under(key).map(|device| device.owner.clone());
+        if known.is_some() && known == record.owner {
+            return;
+        }
+        let is_tombstone = |entry: &Entry| !entry.is_active() && entry.key.as_ref() == Some(key);
+        if known.is_none() && (record.is_cut_off() || self.devices.values().any(is_tombstone)) {
+            self.rows.remove(key);
+            tidied.removed += 1;
+            return;
+        }
+        let Ok(device) = record.device(Default::default()) else { return };
+        tidied.registered += u64::from(device.is_some());
+        tidied.ended.extend(self.align(key, device.as_ref(), tidy.now));
+    }
+
+    /// Makes the registry say that this device, or nobody, is signed in under the key.
+    fn align(&mut self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Option<(EndedSession, Ending)> {
+        let known = self.active_under(key).map(|known| known.handle.clone());
+        let former = known.and_then(|handle| self.devices.get_mut(&handle)).map(|entry| {
+            entry.key = None;
+            let ending = Ending { end: End::LoggedOut, at, reason: None };
+            (entry.end(&ending), ending)
+        });
+        if let Some(device) = device {
+            self.devices.insert(device.handle.clone(), Entry { key: Some(key.clone()), device: device.clone() });
+        }
+        former
+    }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
     async fn load(&self, key: &StoreKey, now: SystemTime) -> Result<Option<Record>, Error> {
-        alive(&mut self.rows(), key, now)
-            .map(|row| Record::stored(key, row.document.clone(), row.expires_at, now))
-            .transpose()
+        self.tables().record(key, now)
     }
 
     async fn insert(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
-        let mut rows = self.rows();
-        if rows.contains_key(key) {
-            return Ok(Written::Stale);
-        }
-        rows.insert(key.clone(), Row::of(record));
-        Ok(Written::Done)
+        Ok(self.tables().insert(key, record))
     }
 
     async fn update(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
-        Ok(match alive(&mut self.rows(), key, record.seen_at) {
+        Ok(match self.tables().alive(key, record.seen_at) {
             None => Written::Gone,
             Some(row) if !row.is_as_read(record) => Written::Stale,
             Some(row) => {
@@ -85,41 +233,45 @@ impl Store for MemoryStore {
     }
 
     async fn rotate(&self, from: &StoreKey, to: &StoreKey, record: &Record) -> Result<Written, Error> {
-        let mut rows = self.rows();
-        let taken = rows.contains_key(to);
-        match alive(&mut rows, from, record.seen_at) {
-            None => return Ok(Written::Gone),
-            Some(row) if taken || !row.is_as_read(record) => return Ok(Written::Stale),
-            Some(_) => {}
+        let mut tables = self.tables();
+        let written = tables.may_move(from, to, record);
+        if written == Written::Done {
+            tables.rotate(from, to, record);
         }
-        rows.remove(from);
-        rows.insert(to.clone(), Row::of(record));
-        Ok(Written::Done)
+        Ok(written)
     }
 
     async fn touch(&self, key: &StoreKey, seen_at: SystemTime, expires_at: SystemTime) -> Result<Written, Error> {
-        let mut rows = self.rows();
-        let Some(row) = alive(&mut rows, key, seen_at) else { return Ok(Written::Gone) };
+        let mut tables = self.tables();
+        let Some(row) = tables.alive(key, seen_at) else { return Ok(Written::Gone) };
         row.expires_at = expires_at;
         Ok(Written::Done)
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
-        Ok(self.rows().remove(key).is_some())
+    async fn remove(&self, key: &StoreKey, ending: &Ending) -> Result<bool, Error> {
+        let mut tables = self.tables();
+        let handle = tables.active_under(key).map(|device| device.handle.clone());
+        let there = tables.rows.remove(key).is_some();
+        if let Some(handle) = handle {
+            tables.end(&handle, ending);
+        }
+        Ok(there)
     }
 
-    async fn remove_moved(
-        &self,
-        moved_from: &str,
-        since: SystemTime,
-        ends: RangeInclusive<SystemTime>,
-    ) -> Result<bool, Error> {
-        let mut rows = self.rows();
-        let moved = rows.iter().find_map(|(key, row)| {
-            let record = Record::stored(key, row.document.clone(), row.expires_at, row.expires_at).ok()?;
-            (ends.contains(&row.expires_at) && record.moved_from(since) == Some(moved_from)).then(|| key.clone())
+    async fn fate(&self, key: &StoreKey) -> Result<Option<Fate>, Error> {
+        let tables = self.tables();
+        if let Some((to, at)) = tables.moves.get(key) {
+            return Ok(Some(Fate::Moved { to: to.clone(), at: *at }));
+        }
+        let ended = tables.devices.values().filter(|entry| entry.key.as_ref() == Some(key)).find_map(|entry| {
+            let Device { handle, owner, facts, ended, .. } = entry.device.clone();
+            Some(Fate::Ended(EndedSession { handle, owner, ip: facts.ip }, ended?))
         });
-        Ok(moved.is_some_and(|key| rows.remove(&key).is_some()))
+        Ok(ended)
+    }
+
+    fn registry(&self) -> Option<&dyn Registry> {
+        Some(self)
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {
@@ -133,13 +285,181 @@ impl Store for MemoryStore {
 
 #[async_trait]
 impl Sweep for MemoryStore {
-    async fn sweep(&self, now: SystemTime, limit: u32) -> Result<u64, Error> {
-        let mut left = u64::from(limit);
-        self.rows().retain(|_, row| {
-            let stays = row.expires_at >= now || left == 0;
-            left -= u64::from(!stays);
-            stays
-        });
-        Ok(u64::from(limit) - left)
+    async fn sweep(&self, now: SystemTime, limit: u32) -> Result<Swept, Error> {
+        let mut tables = self.tables();
+        let expired = tables.rows.iter().filter(|(_, row)| row.expires_at < now).map(|(key, _)| key.clone());
+        let expired: Vec<_> = expired.take(limit as usize).collect();
+        let mut swept = Swept::default();
+        for key in expired {
+            let handle = tables.active_under(&key).map(|device| device.handle.clone());
+            let ending = Ending { end: End::Expired, at: now, reason: None };
+            swept.expired.extend(handle.and_then(|handle| tables.end(&handle, &ending)));
+            tables.rows.remove(&key);
+            swept.removed += 1;
+        }
+        Ok(swept)
     }
+}
+
+#[async_trait]
+impl Registry for MemoryStore {
+    async fn sign_in(
+        &self,
+        from: Option<&StoreKey>,
+        to: &StoreKey,
+        record: &Record,
+        sign_in: &SignIn,
+    ) -> Result<SignedIn, Error> {
+        let mut tables = self.tables();
+        let Some(mut device) = record.device(sign_in.facts.clone())? else {
+            return Err(Error::misuse("a sign-in without an owner"));
+        };
+        let presented = record.authenticated_at().unwrap_or(record.seen_at);
+        let everyone = tables.everyone.as_ref().map(|(cut_off, _)| cut_off.before);
+        let own = tables.cut_offs.get(device.owner.as_str()).copied();
+        if [everyone, own].into_iter().flatten().any(|cut_off| presented < cut_off) {
+            return Ok(SignedIn::CutOff);
+        }
+        if tables.devices.get(&device.handle).is_some_and(|entry| !entry.is_active()) {
+            return Ok(SignedIn::Gone);
+        }
+        let mut others = match sign_in.limit {
+            Some(_) => tables.live(&device.owner, record.seen_at),
+            None => Vec::new(),
+        };
+        others.retain(|handle| *handle != device.handle);
+        let too_many =
+            sign_in.limit.map_or(0, |limit| (others.len() + 1).saturating_sub(limit.sessions.max(1) as usize));
+        if too_many > 0 && sign_in.limit.is_some_and(|limit| limit.policy == AtLimit::Deny) {
+            return Ok(SignedIn::Full);
+        }
+        let written = match from {
+            None => tables.insert(to, record),
+            Some(from) => tables.may_move(from, to, record),
+        };
+        match written {
+            Written::Done => {}
+            Written::Gone => return Ok(SignedIn::Gone),
+            Written::Stale => return Ok(SignedIn::Stale),
+        }
+        if let Some(from) = from {
+            tables.rotate(from, to, record);
+        }
+        let at = record.seen_at;
+        if let Some(entry) = sign_in.replaces.as_ref().and_then(|handle| tables.devices.get_mut(handle))
+            && entry.is_active()
+        {
+            entry.end(&Ending { end: End::LoggedOut, at, reason: None });
+            entry.key = from.cloned();
+        }
+        if let Some(known) = tables.devices.get(&device.handle) {
+            device.created_at = known.device.created_at;
+            device.facts.auth_method = device.facts.auth_method.or_else(|| known.device.facts.auth_method.clone());
+        }
+        tables.devices.insert(device.handle.clone(), Entry { key: Some(to.clone()), device });
+        let ending = Ending { end: End::Evicted, at, reason: None };
+        Ok(SignedIn::Done(others.iter().take(too_many).filter_map(|handle| tables.end(handle, &ending)).collect()))
+    }
+
+    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Option<Handle>, Error> {
+        let mut tables = self.tables();
+        if tables.alive(key, at).is_none() {
+            return Ok(None);
+        }
+        if let Some(known) = tables.active_under(key)
+            && device.is_some_and(|device| device.owner == known.owner)
+        {
+            return Ok(Some(known.handle.clone()));
+        }
+        tables.align(key, device, at);
+        Ok(device.map(|device| device.handle.clone()))
+    }
+
+    async fn seen(&self, seen: &[Seen]) -> Result<(), Error> {
+        let mut tables = self.tables();
+        for seen in seen {
+            let entry = tables.devices.get_mut(&seen.handle).filter(|entry| entry.is_active());
+            if let Some(device) =
+                entry.map(|entry| &mut entry.device).filter(|device| device.last_seen_at < whole(seen.at))
+            {
+                device.last_seen_at = whole(seen.at);
+                device.expires_at = whole(seen.expires_at);
+            }
+        }
+        Ok(())
+    }
+
+    async fn list(&self, owner: &UserId, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error> {
+        let tables = self.tables();
+        let live = tables.live(owner, now);
+        let devices = live.iter().filter_map(|handle| tables.devices.get(handle)).map(|entry| entry.device.clone());
+        Ok(on_page(devices, |device| device.created_at, page))
+    }
+
+    async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {
+        let tables = self.tables();
+        let owned = tables.devices.values().map(|entry| &entry.device).filter(|device| device.owner == *owner);
+        let ended = owned.filter(|device| device.ended.is_some()).cloned();
+        Ok(on_page(ended, |device| device.ended.as_ref().map_or(device.created_at, |ending| ending.at), page))
+    }
+
+    async fn revoke(&self, owner: &UserId, handle: &Handle, ending: &Ending) -> Result<Option<EndedSession>, Error> {
+        let mut tables = self.tables();
+        let entry = tables.devices.get(handle).filter(|entry| entry.device.owner == *owner);
+        let is_there = entry.is_some_and(|entry| tables.is_alive(entry, ending.at));
+        Ok(if is_there { tables.end(handle, ending) } else { None })
+    }
+
+    async fn revoke_all(
+        &self,
+        owner: &UserId,
+        keep: Option<&Handle>,
+        ending: &Ending,
+    ) -> Result<Vec<EndedSession>, Error> {
+        let mut tables = self.tables();
+        let cut_off = tables.cut_offs.entry(owner.as_str().into()).or_insert(ending.at);
+        *cut_off = (*cut_off).max(ending.at);
+        let mut live = tables.live(owner, ending.at);
+        live.retain(|handle| Some(handle) != keep);
+        Ok(live.iter().filter_map(|handle| tables.end(handle, ending)).collect())
+    }
+
+    async fn revoke_everyone(&self, before: SystemTime, ending: &Ending) -> Result<(), Error> {
+        let mut tables = self.tables();
+        let before = whole(before);
+        if tables.everyone.as_ref().is_none_or(|(cut_off, _)| cut_off.before < before) {
+            tables.everyone = Some((CutOff { before, swept: false }, ending.clone()));
+        }
+        Ok(())
+    }
+
+    async fn tidy(&self, tidy: &Tidy<'_>) -> Result<Tidied, Error> {
+        let (mut tables, mut tidied) = (self.tables(), Tidied::default());
+        for handle in tables.devices.keys().cloned().collect::<Vec<_>>() {
+            tables.tidy_entry(&handle, tidy.now, &mut tidied);
+        }
+        for key in tables.rows.keys().cloned().collect::<Vec<_>>() {
+            tables.tidy_row(&key, tidy, &mut tidied);
+        }
+        if let Some((cut_off, _)) = &mut tables.everyone {
+            cut_off.swept = true;
+        }
+        let is_old = |at: SystemTime, kept| tidy.now.duration_since(at).is_ok_and(|age| age > kept);
+        let before = tables.devices.len();
+        tables.devices.retain(|_, entry| !entry.device.ended.as_ref().is_some_and(|end| is_old(end.at, tidy.history)));
+        tidied.forgotten = (before - tables.devices.len()) as u64;
+        tables.moves.retain(|_, (_, at)| !is_old(*at, MOVES_KEPT));
+        Ok(tidied)
+    }
+}
+
+/// The newest first, as far as the page goes.
+fn on_page(devices: impl Iterator<Item = Device>, time: impl Fn(&Device) -> SystemTime, page: &Page) -> Vec<Device> {
+    let place = |device: &Device| (time(device), device.handle.clone());
+    let after = page.after.as_ref().map(|cursor| (cursor.at, cursor.handle.clone()));
+    let mut devices: Vec<_> =
+        devices.filter(|device| after.as_ref().is_none_or(|after| place(device) < *after)).collect();
+    devices.sort_by_key(|device| Reverse(place(device)));
+    devices.truncate(page.limit as usize);
+    devices
 }

@@ -5,15 +5,15 @@
 //! | is new | yes | – | – | – | `End` |
 //! | is new | no | – | no | – | `Keep` |
 //! | is new | no | – | yes | – | `Create` |
-//! | moved | no | yes | yes | – | `Create` |
-//! | moved | no | otherwise | | – | `Keep` |
+//! | is new, and late | no | yes | yes | – | `Create` |
+//! | is new, and late | no | otherwise | | – | `Keep` |
 //! | has a row | yes | – | – | – | `End` |
 //! | has a row | no | yes | – | – | `Rotate` |
 //! | has a row | no | no | yes | – | `Update` |
 //! | has a row | no | no | no | yes | `Touch` |
 //! | has a row | no | no | no | no | `Keep` |
 //!
-//! A new session that is rotated gets the new id it would have got anyway. A session has *moved* when the request came
+//! A new session that is rotated gets the new id it would have got anyway. A request is *late* when it came
 //! with an id that was rotated away a moment ago: what it changed is dropped, so that the browser's new cookie is not
 //! overwritten; but a sign-in is meant.
 //! Ending a new session means the one that the request's id named, in case it moved; without such an id there is none.
@@ -28,7 +28,7 @@ pub struct State {
     /// The end that its row records; `None` for a session that no store knows.
     pub stored: Option<SystemTime>,
     /// The request's id was rotated away a moment ago, and this is a new session in its place.
-    pub moved: bool,
+    pub late: bool,
     /// When the session began, as far as anybody recorded it.
     pub began: Option<SystemTime>,
     /// The handler's edits left something different from what was read.
@@ -60,7 +60,7 @@ pub enum Plan {
 pub fn plan(state: &State, lifetime: &Lifetime, now: SystemTime) -> Plan {
     match state.stored {
         None if state.ended => Plan::End,
-        None if !state.changed || state.moved && !state.rotated => Plan::Keep,
+        None if !state.changed || state.late && !state.rotated => Plan::Keep,
         None => Plan::Create,
         Some(_) if state.ended => Plan::End,
         Some(_) if state.rotated => Plan::Rotate,
@@ -91,12 +91,12 @@ mod tests {
     fn every_case_of_the_table() {
         let now = at(100);
         for case in 0..64 {
-            let [known, changed, rotated, ended, lags, moved] = [1, 2, 4, 8, 16, 32].map(|bit| case & bit != 0);
+            let [known, changed, rotated, ended, lags, late] = [1, 2, 4, 8, 16, 32].map(|bit| case & bit != 0);
             let recorded = if lags { at(1040) } else { at(1041) };
-            let moved = moved && !known;
-            let state = State { stored: known.then_some(recorded), moved, began: Some(at(0)), changed, rotated, ended };
+            let late = late && !known;
+            let state = State { stored: known.then_some(recorded), late, began: Some(at(0)), changed, rotated, ended };
             let expected = match (known, ended, rotated, changed, lags) {
-                (false, false, false, ..) if moved => Plan::Keep,
+                (false, false, false, ..) if late => Plan::Keep,
                 (false, true, ..) => Plan::End,
                 (false, false, _, false, _) => Plan::Keep,
                 (false, false, _, true, _) => Plan::Create,
@@ -114,7 +114,7 @@ mod tests {
     fn a_session_at_its_absolute_end_is_not_touched_over_and_over() {
         let state = State {
             stored: Some(at(5000)),
-            moved: false,
+            late: false,
             began: Some(at(0)),
             changed: false,
             rotated: false,
@@ -128,7 +128,7 @@ mod tests {
     fn a_shorter_lifetime_than_the_recorded_one_is_written_down_too() {
         let state = State {
             stored: Some(at(4000)),
-            moved: false,
+            late: false,
             began: Some(at(0)),
             changed: false,
             rotated: false,
@@ -142,7 +142,7 @@ mod tests {
         let lifetime = Lifetime { idle: Duration::from_secs(8), ..LIFETIME };
         let state = State {
             stored: Some(at(8)),
-            moved: false,
+            late: false,
             began: Some(at(0)),
             changed: false,
             rotated: false,

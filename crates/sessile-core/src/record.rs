@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{from_millis, iso, to_millis};
 use crate::id::{Handle, StoreKey};
+use crate::registry::{CutOff, Device, DeviceFacts};
 use crate::{Data, Error};
 
 /// The top-level key of Express's cookie object.
@@ -122,6 +123,8 @@ pub struct Record {
     pub expires_at: SystemTime,
     /// What the row looked like when it was read; `None` for a session that was not read from a store.
     pub revision: Option<Revision>,
+    /// Everyone's sessions from before a time are over: a store says so with each record that it reads, in case.
+    pub cut_off: Option<CutOff>,
     pub(crate) meta: Meta,
     pub(crate) cookie: StoredCookie,
 }
@@ -139,6 +142,7 @@ impl Record {
             seen_at: now,
             expires_at: now,
             revision: None,
+            cut_off: None,
             cookie,
         })
     }
@@ -160,7 +164,7 @@ impl Record {
             Some(json) => StoredCookie::parse(json)?,
             None => return Err(Error::poisoned("expected the row to have a `cookie` object, found none")),
         };
-        let meta = data.get(SESSILE).map(Meta::parse).transpose()?.unwrap_or_default();
+        let meta = data.get(SESSILE).map(Meta::parse).transpose()?.unwrap_or_default().under(key);
         let handle = meta.handle.as_deref().and_then(Handle::parse).unwrap_or_else(|| Handle::derived(key));
         Ok(Self {
             handle,
@@ -169,6 +173,7 @@ impl Record {
             seen_at: now,
             expires_at,
             revision: Some(Revision(document)),
+            cut_off: None,
             data,
             meta,
             cookie,
@@ -180,9 +185,16 @@ impl Record {
         self.data.to_json()
     }
 
-    /// When the user last proved who they are.
-    pub(crate) fn authenticated_at(&self) -> Option<SystemTime> {
+    /// When the user last proved who they are; `None` when nobody knows.
+    pub fn authenticated_at(&self) -> Option<SystemTime> {
         self.meta.authenticated_at.map(from_millis)
+    }
+
+    /// Another user's session from here on: nothing that was decided about the one before holds.
+    pub(crate) fn begin_anew(&mut self, handle: Handle, now: SystemTime) {
+        self.handle = handle;
+        self.created_at = whole(now);
+        self.meta = Meta { created_at: Some(to_millis(now)), ..Meta::default() };
     }
 
     /// Whether Sessile has written this session before. Express alone leaves no mark.
@@ -197,28 +209,49 @@ impl Record {
         signed_in.or_else(|| self.is_ours().then_some(self.created_at))
     }
 
-    /// From which key the session moved to this one, as [`StoreKey::trace`] says it, if it did so since then.
-    pub(crate) fn moved_from(&self, since: SystemTime) -> Option<&str> {
-        self.meta.moved_from.as_deref().filter(|_| self.meta.moved_at >= Some(to_millis(since)))
-    }
-
-    /// Remembers the move, when there is one: it is told from others by its time, for an old id is worth nothing later.
-    pub(crate) fn moves_from(&mut self, key: Option<&StoreKey>) {
-        self.meta.moved_from = key.map(|key| key.trace().into());
-        self.meta.moved_at = key.map(|_| to_millis(self.seen_at));
-    }
-
-    /// Takes the owner from where another program keeps it. When that is not the one Sessile signed in, nobody knows
-    /// when they proved who they are.
-    pub(crate) fn owner_is(&mut self, owner: Option<UserId>) {
-        if owner != self.owner {
+    /// Takes the owner from where another program keeps it, under this top-level key. When that is not the one Sessile
+    /// signed in, nobody knows when they proved who they are, and it says so: then the registry has to be told.
+    pub fn owner_is_under(&mut self, user_key: &str) -> bool {
+        let owner = self.data.get(user_key).and_then(UserId::from_json);
+        let differs = owner != self.owner;
+        if differs {
             self.meta.authenticated_at = None;
         }
         self.owner = owner;
+        differs
     }
 
-    /// Puts Sessile's facts and the cookie object into the document, before it is written.
-    pub(crate) fn seal(&mut self) -> Result<(), Error> {
+    /// Whether the session is one of those that [`cut_off`](Record::cut_off) ended: it has an owner, and was not signed in
+    /// after that. Of one that another program signed in nobody knows, so it counts until all from before are gone.
+    pub fn is_cut_off(&self) -> bool {
+        let Some(cut_off) = self.cut_off.filter(|_| self.owner.is_some()) else { return false };
+        self.authenticated_at().map_or(!cut_off.swept, |at| at < cut_off.before)
+    }
+
+    /// The session's row in the registry, if it is signed in now; `None` when it has no owner. One that another program
+    /// signed in gets a handle of its own: its key may have been somebody else's session before.
+    ///
+    /// # Errors
+    /// When there are no random bytes for a handle.
+    pub fn device(&self, facts: DeviceFacts) -> Result<Option<Device>, Error> {
+        let Some(owner) = self.owner.clone() else { return Ok(None) };
+        let is_ours = self.meta.owner.as_deref() == Some(owner.as_str());
+        Ok(Some(Device {
+            handle: if is_ours { self.handle.clone() } else { Handle::generate()? },
+            owner,
+            facts,
+            created_at: whole(self.seen_at),
+            authenticated_at: self.authenticated_at(),
+            last_seen_at: whole(self.seen_at),
+            expires_at: whole(self.expires_at),
+            ended: None,
+        }))
+    }
+
+    /// Puts Sessile's facts and the cookie object into the document, before it is written. The key is that of a row which
+    /// other programs may write too.
+    pub(crate) fn seal(&mut self, key: Option<&StoreKey>) -> Result<(), Error> {
+        self.meta.key = key.map(|key| key.trace().into());
         self.meta.handle = Some(self.handle.as_str().into());
         self.meta.created_at = Some(to_millis(self.created_at));
         self.meta.owner = self.owner.as_ref().map(|owner| owner.as_str().into());
@@ -226,6 +259,11 @@ impl Record {
         self.data.insert(SESSILE, to_json(&self.meta)?);
         Ok(())
     }
+}
+
+/// Whole milliseconds, as the registry keeps times.
+fn whole(time: SystemTime) -> SystemTime {
+    from_millis(to_millis(time))
 }
 
 fn to_json(value: &impl Serialize) -> Result<String, Error> {
@@ -244,11 +282,9 @@ pub(crate) struct Meta {
     pub(crate) owner: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) authenticated_at: Option<i64>,
-    /// Which key the session had before this one.
+    /// Which key the row had when Sessile wrote it, where other programs write rows too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) moved_from: Option<Box<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) moved_at: Option<i64>,
+    pub(crate) key: Option<Box<str>>,
     /// This session's own idle lifetime, where it differs from the configured one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) idle: Option<u64>,
@@ -263,6 +299,15 @@ pub(crate) struct Meta {
 impl Meta {
     fn parse(json: &str) -> Result<Self, Error> {
         parse_object(SESSILE, json)
+    }
+
+    /// What holds for the row under this key. An Express app that regenerates a session and keeps its data, as passport
+    /// can, copies these facts into another session: who signed in there, and when, nobody told Sessile.
+    fn under(self, key: &StoreKey) -> Self {
+        if self.key.as_deref().is_none_or(|own| own == key.trace()) {
+            return self;
+        }
+        Self { handle: None, owner: None, authenticated_at: None, ..self }
     }
 }
 

@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use crate::edit::{Change, Edit, check_key, from_json, is_application_key, to_json};
 use crate::plan::State;
 use crate::record::{Record, UserId};
-use crate::{Config, Error, Handle};
+use crate::registry::SignIn;
+use crate::{Config, DeviceFacts, Error, Handle};
 
 /// Where flash messages live: the key and shape of Express's connect-flash.
 const FLASH: &str = "flash";
@@ -72,23 +73,32 @@ pub(crate) struct Inner {
     /// The record before the first edit; `None` while there was none.
     before: Option<Record>,
     pub(crate) record: Record,
-    moved: bool,
+    /// When the request came.
+    began: SystemTime,
+    /// The request's id was rotated away a moment ago.
+    late: bool,
     edits: Vec<Edit>,
     rotated: bool,
+    /// Somebody proved who they are.
+    signed_in: bool,
+    auth_method: Option<Box<str>>,
     ended: bool,
     finished: bool,
 }
 
 impl Session {
-    /// `moved` says that this is a new session in place of one whose id was rotated away a moment ago.
-    pub(crate) fn new(config: Arc<Config>, record: Record, moved: bool) -> Self {
+    /// In a request that came at this time.
+    pub(crate) fn new(config: Arc<Config>, record: Record, began: SystemTime) -> Self {
         let inner = Inner {
             config,
             before: None,
             record,
-            moved,
+            began,
+            late: false,
             edits: Vec::new(),
             rotated: false,
+            signed_in: false,
+            auth_method: None,
             ended: false,
             finished: false,
         };
@@ -190,22 +200,33 @@ impl Session {
     }
 
     /// Signs this user in: the only way to give a session an owner. The id changes, so that one planted before the
-    /// sign-in is worth nothing (ASVS 7.2.4). Data of an anonymous session stays, like a cart; data of another user is
-    /// dropped first.
+    /// sign-in is worth nothing (ASVS 7.2.4), and the registry gets to know the device. Data of an anonymous session stays,
+    /// like a cart; when another user was signed in, their session ends and a new one begins, with a handle of its own.
+    ///
+    /// The sign-in counts from when the request came, which is before its credentials were checked: if all of the user's
+    /// sessions are revoked meanwhile, it is refused when the response leaves (409).
     ///
     /// # Errors
     /// When the user is no name (empty, longer than 255 bytes, or with U+0000), the session was ended before in this request, or the response has left.
     pub fn sign_in(&self, user: impl Into<UserId>) -> Result<(), Error> {
-        let (at, ended) = {
-            let inner = self.lock();
-            (inner.config.clock.now(), inner.ended)
-        };
-        if ended {
+        self.sign_in_as(user.into(), None)
+    }
+
+    /// [`sign_in`](Session::sign_in), and the registry remembers how the user proved who they are, as the application calls
+    /// it: `password`, `passkey`, `oidc`.
+    ///
+    /// # Errors
+    /// As [`sign_in`](Session::sign_in).
+    pub fn sign_in_by(&self, auth_method: &str, user: impl Into<UserId>) -> Result<(), Error> {
+        self.sign_in_as(user.into(), Some(auth_method.into()))
+    }
+
+    fn sign_in_as(&self, owner: UserId, auth_method: Option<Box<str>>) -> Result<(), Error> {
+        if self.lock().ended {
             return Err(Error::misuse(
                 "a user was signed in to a session that was ended in the same request; sign_in alone drops the other user's data",
             ));
         }
-        let owner = user.into();
         let name = owner.as_str();
         if name.is_empty() || name.len() > 255 || name.contains('\0') {
             let found = name.len();
@@ -213,8 +234,9 @@ impl Session {
                 "expected a user of 1 to 255 bytes without U+0000, found one of {found} bytes"
             )));
         }
-        self.edit(Edit::SignIn { owner, at })?;
-        self.rotate()
+        let at = self.lock().began;
+        self.edit(Edit::SignIn { owner, at, handle: Handle::generate()? })?;
+        self.proved(auth_method)
     }
 
     /// Records that the owner has just proved again who they are. The id changes and the absolute lifetime starts anew.
@@ -225,9 +247,17 @@ impl Session {
         if self.owner().is_none() {
             return Err(Error::unauthenticated("nobody is signed in"));
         }
-        let at = self.lock().config.clock.now();
+        let at = self.lock().began;
         self.edit(Edit::Authenticated { at })?;
-        self.rotate()
+        self.proved(None)
+    }
+
+    fn proved(&self, auth_method: Option<Box<str>>) -> Result<(), Error> {
+        self.rotate()?;
+        let mut inner = self.lock();
+        inner.signed_in = true;
+        inner.auth_method = auth_method;
+        Ok(())
     }
 
     /// Gives the session a new id and keeps everything else, the handle too. Do so whenever the user's rights change.
@@ -427,7 +457,7 @@ impl Inner {
     pub(crate) fn state(&self) -> State {
         State {
             stored: self.record.revision.as_ref().map(|_| self.before.as_ref().unwrap_or(&self.record).expires_at),
-            moved: self.moved,
+            late: self.late,
             began: self.began(),
             changed: self.changed(),
             rotated: self.rotated,
@@ -451,6 +481,32 @@ impl Inner {
 
     pub(crate) fn is_ended(&self) -> bool {
         self.ended
+    }
+
+    /// The request's id was rotated away a moment ago: what it changed is dropped, unless it signs somebody in.
+    pub(crate) fn is_late(&mut self) {
+        self.late = true;
+    }
+
+    /// What the store is told of the sign-in, if there was one.
+    pub(crate) fn sign_in_of(&self, facts: impl FnOnce() -> DeviceFacts) -> Option<SignIn> {
+        let before = self.before.as_ref().filter(|before| before.owner.is_some());
+        let is_another = |before: &&Record| before.owner != self.record.owner;
+        self.signed_in.then(|| SignIn {
+            facts: DeviceFacts { auth_method: self.auth_method.clone(), ..facts() },
+            replaces: before.filter(is_another).map(|before| before.handle.clone()),
+            limit: self.config.limit.filter(|_| before.is_none_or(|before| is_another(&before))),
+        })
+    }
+
+    /// The owner before this request.
+    pub(crate) fn owner_before(&self) -> Option<&UserId> {
+        self.before.as_ref()?.owner.as_ref()
+    }
+
+    /// Whether this is a stored session that somebody is signed in to.
+    pub(crate) fn is_in_use(&self) -> bool {
+        !self.ended && self.record.owner.is_some() && self.record.revision.is_some()
     }
 
     /// Ends the making: what was edited is committed from here, and later edits are errors.

@@ -4,16 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tracing::error;
+use tracing::{error, warn};
 
+use crate::activity::Activity;
+use crate::aligned::Aligned;
 use crate::codec::Decoded;
 use crate::cookie::header;
+use crate::event::{Event, EventKind, Refusal};
 use crate::exchange::{Exchange, Facts, RequestHead};
-use crate::record::UserId;
-use crate::rotations::Rotations;
+use crate::registry::{Fate, Seen};
+use crate::session::Inner;
 use crate::store::Store;
 use crate::turns::Turns;
-use crate::{Config, Error, Handle, Record, Session, SessionId, StoreKey, proxy};
+use crate::{Config, DeviceFacts, Error, Handle, Record, Session, SessionId, StoreKey, device, proxy};
 
 /// How many well-named cookies of one request are tried: a sibling domain can plant more, each costs an HMAC.
 const CANDIDATES: usize = 4;
@@ -28,7 +31,8 @@ struct Shared {
     store: Box<dyn Store>,
     config: Arc<Config>,
     turns: Turns,
-    rotations: Rotations,
+    activity: Activity,
+    aligned: Aligned,
 }
 
 impl Sessions {
@@ -39,7 +43,8 @@ impl Sessions {
                 store: Box::new(store),
                 config: Arc::new(config),
                 turns: Turns::default(),
-                rotations: Rotations::default(),
+                activity: Activity::default(),
+                aligned: Aligned::default(),
             }),
         }
     }
@@ -47,7 +52,20 @@ impl Sessions {
     /// Begins a request: reads the cookie and checks its signature. No I/O.
     pub fn begin(&self, head: &dyn RequestHead) -> Exchange {
         let config = &self.shared.config;
-        let facts = Facts { presented: self.presented(head), https: proxy::is_https(head, &config.trusted_proxies) };
+        let (presented, forged) = self.presented(head);
+        let trusted = &config.trusted_proxies;
+        let mut user_agent = None;
+        if config.record_user_agent {
+            head.header("user-agent", &mut |value| user_agent = device::user_agent(value));
+        }
+        let facts = Facts {
+            presented,
+            forged,
+            https: proxy::is_https(head, trusted),
+            began: self.now(),
+            ip: proxy::client_ip(head, trusted).and_then(|ip| config.record_ip.of(ip)),
+            user_agent,
+        };
         Exchange::new(self.clone(), facts)
     }
 
@@ -68,12 +86,13 @@ impl Sessions {
         self.shared.config.clock.now()
     }
 
-    /// The first well-signed cookie of our name. In the Express profile the first cookie of our name counts, valid or
-    /// not, as there.
-    fn presented(&self, head: &dyn RequestHead) -> Option<Decoded> {
+    /// The first well-signed cookie of our name; and whether there was one of our name and none well signed. In the
+    /// Express profile the first cookie of our name counts, valid or not, as there.
+    fn presented(&self, head: &dyn RequestHead) -> (Option<Decoded>, bool) {
         let config = &self.shared.config;
         let name = &config.cookie.name;
-        let (mut found, mut left) = (None, if config.express { 1 } else { CANDIDATES });
+        let most = if config.express { 1 } else { CANDIDATES };
+        let (mut found, mut left) = (None, most);
         head.header("cookie", &mut |header| {
             for value in header::values(header, name) {
                 if found.is_none() && left > 0 {
@@ -82,26 +101,27 @@ impl Sessions {
                 }
             }
         });
-        found
+        let forged = found.is_none() && left < most;
+        (found, forged)
     }
 
     /// The presented session if it lives, else a new one. An unknown, expired or forged id is never adopted.
     pub(crate) async fn load(&self, facts: &Facts) -> Result<Session, Error> {
-        let key = facts.presented.as_ref().map(|presented| self.key(&presented.id));
-        let found = match &key {
-            Some(key) => self.load_record(key).await?,
-            None => None,
-        };
         let config = self.shared.config.clone();
-        if let Some(record) = found {
-            return Ok(Session::new(config, record, false));
+        if let Some(presented) = &facts.presented {
+            let key = self.key(&presented.id);
+            if let Some(record) = self.load_record(&key, facts).await? {
+                return Ok(Session::new(config, record, facts.began));
+            }
+            self.tell_of_reuse(&key, facts).await;
+        } else if facts.forged {
+            self.refuse(Refusal::Forged, facts, |event| event);
         }
-        let moved = key.is_some_and(|key| self.rotations().is_recent(&key, self.now()));
         let fresh = Record::fresh(config.fresh_cookie(facts.https), self.now())?;
-        Ok(Session::new(config, fresh, moved))
+        Ok(Session::new(config, fresh, facts.began))
     }
 
-    pub(crate) async fn load_record(&self, key: &StoreKey) -> Result<Option<Record>, Error> {
+    pub(crate) async fn load_record(&self, key: &StoreKey, facts: &Facts) -> Result<Option<Record>, Error> {
         let (config, now) = (&self.shared.config, self.now());
         let loaded = self.shared.store.load(key, now).await.inspect_err(|error| {
             if error.is_poisoned() {
@@ -109,19 +129,100 @@ impl Sessions {
             }
         })?;
         let Some(mut record) = loaded else { return Ok(None) };
-        if let Some(user_key) = &config.user_key {
-            record.owner_is(record.data.get(user_key).and_then(UserId::from_json));
-        }
+        let is_foreign = config.user_key.as_ref().is_some_and(|user_key| {
+            record.owner_is_under(user_key) || self.shared.aligned.had_another(key, record.owner.as_ref())
+        });
         let end = config.lifetime_of(&record).absolute_end(record.began());
-        Ok(Some(record).filter(|_| end.is_none_or(|end| now <= end)))
+        if record.is_cut_off() || end.is_some_and(|end| end < now) {
+            return Ok(None);
+        }
+        if is_foreign {
+            self.align(key, &mut record, facts).await;
+        }
+        Ok(Some(record))
+    }
+
+    /// Another program signed somebody in or out: the registry gets to know, and says which handle the session has there.
+    /// That costs one call for each session a minute. When it fails the request goes on, and the sweeper repairs it.
+    async fn align(&self, key: &StoreKey, record: &mut Record, facts: &Facts) {
+        let (aligned, now) = (&self.shared.aligned, record.seen_at);
+        if let Some(handle) = aligned.get(key, record.owner.as_ref(), now) {
+            record.handle = handle.unwrap_or_else(|| record.handle.clone());
+            return;
+        }
+        match self.ask_to_align(key, record, facts).await {
+            Ok(handle) => {
+                aligned.put(key, record.owner.as_ref(), handle.clone(), now);
+                record.handle = handle.unwrap_or_else(|| record.handle.clone());
+            }
+            Err(error) => {
+                warn!(handle = %record.handle, ?error, "a session that another program signed in could not be registered");
+            }
+        }
+    }
+
+    async fn ask_to_align(&self, key: &StoreKey, record: &Record, facts: &Facts) -> Result<Option<Handle>, Error> {
+        let Some(registry) = self.store().registry() else { return Ok(None) };
+        let device = record.device(self.device(facts))?;
+        registry.align(key, device.as_ref(), record.seen_at).await
+    }
+
+    /// Whoever wants to know is told when an id is used whose session has ended. Nobody else pays for the question.
+    async fn tell_of_reuse(&self, key: &StoreKey, facts: &Facts) {
+        if self.config().observers.is_empty() {
+            return;
+        }
+        if let Ok(Some(Fate::Ended(ended, ending))) = self.store().fate(key).await {
+            self.refuse(Refusal::Reused, facts, |event| Event {
+                reason: ending.reason.or_else(|| Some(ending.end.as_str().into())),
+                ..event.of(&ended.handle, Some(&ended.owner))
+            });
+        }
+    }
+
+    pub(crate) fn refuse(&self, refusal: Refusal, facts: &Facts, more: impl FnOnce(Event) -> Event) {
+        let event = Event { ip: facts.ip, ..Event::new(EventKind::Refused(refusal), self.now()) };
+        self.config().tell(&more(event));
+    }
+
+    /// What the registry shall know of the device behind this request.
+    pub(crate) fn device(&self, facts: &Facts) -> DeviceFacts {
+        let name = |user_agent: &str| self.config().device_names.name(user_agent);
+        DeviceFacts {
+            ip: facts.ip,
+            device: facts.user_agent.as_deref().and_then(name).map(Box::from),
+            user_agent: facts.user_agent.clone(),
+            auth_method: None,
+        }
+    }
+
+    /// Notes that the session was used, and gives what it is time to write down.
+    pub(crate) fn note_use(&self, inner: &Inner) -> Vec<Seen> {
+        if !inner.is_in_use() {
+            return Vec::new();
+        }
+        let (config, now, record) = (self.config(), self.now(), &inner.record);
+        let expires_at = config.lifetime_of(record).expires_at(now, record.began());
+        self.shared.activity.note(record, expires_at, now, config.lifetime.touch_every)
+    }
+
+    /// Writes down every use that has gathered.
+    pub(crate) async fn write_activity(&self) {
+        let seen = self.shared.activity.take(self.now());
+        self.write_seen(&seen).await;
+    }
+
+    /// That it fails costs the list of devices some of its precision.
+    pub(crate) async fn write_seen(&self, seen: &[Seen]) {
+        if let Some(registry) = self.store().registry().filter(|_| !seen.is_empty())
+            && let Err(error) = registry.seen(seen).await
+        {
+            warn!(sessions = seen.len(), ?error, "when sessions were last used could not be recorded");
+        }
     }
 
     pub(crate) fn config(&self) -> &Config {
         &self.shared.config
-    }
-
-    pub(crate) fn rotations(&self) -> &Rotations {
-        &self.shared.rotations
     }
 
     pub(crate) fn turns(&self) -> &Turns {

@@ -3,11 +3,11 @@
 //! The rules are few and each is a clause of `sessile_testkit::store_contract!`: `insert` never overwrites, nothing but
 //! `insert` creates, a lost race is an answer ([`Written`]) and not an error, and an expired row is absent.
 
-use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 
+use crate::registry::{EndedSession, Ending, Fate, Registry};
 use crate::{Error, Record, StoreKey};
 
 /// What became of a write.
@@ -37,25 +37,22 @@ pub trait Store: Send + Sync + 'static {
     /// Replaces a session that is alive at `record.seen_at` and still as `record.revision` saw it. Never creates.
     async fn update(&self, key: &StoreKey, record: &Record) -> Result<Written, Error>;
 
-    /// [`update`](Store::update) and the move to another key, as one atomic step.
+    /// [`update`](Store::update) and the move to another key, as one atomic step. The registry follows, and
+    /// [`fate`](Store::fate) tells of the move for an hour.
     async fn rotate(&self, from: &StoreKey, to: &StoreKey, record: &Record) -> Result<Written, Error>;
 
     /// Moves the end of a session that is alive at `seen_at`. Leaves its document, and so its revision, alone.
     async fn touch(&self, key: &StoreKey, seen_at: SystemTime, expires_at: SystemTime) -> Result<Written, Error>;
 
-    /// Ends the session; says whether there was one. Durable when it returns.
-    async fn remove(&self, key: &StoreKey) -> Result<bool, Error>;
+    /// Ends the session, in the registry too; says whether there was one. Durable when it returns.
+    async fn remove(&self, key: &StoreKey, ending: &Ending) -> Result<bool, Error>;
 
-    /// Ends the session that has just been moved here by [`rotate`](Store::rotate): the one whose document has this text
-    /// under `sessile.moved_from`, and under `sessile.moved_at` a time, in milliseconds since 1970, not before `since`.
-    /// Says whether there was one. It ends within `ends`, a few seconds: an index on the ends finds it, and only rows that
-    /// were used meanwhile are looked at. Durable when it returns.
-    async fn remove_moved(
-        &self,
-        moved_from: &str,
-        since: SystemTime,
-        ends: RangeInclusive<SystemTime>,
-    ) -> Result<bool, Error>;
+    /// What became of the session that was under this key; `None` when nobody knows. Asked only of keys under which
+    /// [`load`](Store::load) found nothing.
+    async fn fate(&self, key: &StoreKey) -> Result<Option<Fate>, Error>;
+
+    /// Who is signed in where; `None` for a store that does not record it.
+    fn registry(&self) -> Option<&dyn Registry>;
 
     /// How expired rows are removed; `None` where the store does it by itself.
     fn sweep(&self) -> Option<&dyn Sweep> {
@@ -71,10 +68,19 @@ pub trait Store: Send + Sync + 'static {
     fn description(&self) -> String;
 }
 
+/// What a sweep removed.
+#[derive(Clone, Debug, Default)]
+pub struct Swept {
+    /// How many sessions.
+    pub removed: u64,
+    /// Those of them that were in the registry.
+    pub expired: Vec<EndedSession>,
+}
+
 /// Removes what has expired.
 #[async_trait]
 pub trait Sweep: Send + Sync {
-    /// Removes at most `limit` sessions that had expired by `now`, and says how many. Several instances may sweep at
-    /// once: none waits for another, and no session is counted twice.
-    async fn sweep(&self, now: SystemTime, limit: u32) -> Result<u64, Error>;
+    /// Removes at most `limit` sessions that had expired by `now`, and ends them in the registry. Several instances may
+    /// sweep at once: none waits for another, and no session is counted twice.
+    async fn sweep(&self, now: SystemTime, limit: u32) -> Result<Swept, Error>;
 }

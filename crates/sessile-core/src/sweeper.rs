@@ -2,32 +2,68 @@
 
 use std::time::{Duration, SystemTime};
 
+use tracing::{info, warn};
+
+use crate::registry::{End, Ending, Tidied, Tidy};
 use crate::{Error, Sessions};
 
 /// How many sessions one statement removes. Small enough that live traffic does not wait for it.
 const BATCH: u32 = 1_000;
 
+/// How many rows of each table are compared with the registry in a round: a few milliseconds of work.
+const COMPARED: u32 = 5_000;
+
 impl Sessions {
-    /// Removes every expired session, a batch at a time, and says how many.
+    /// Removes every expired session, a batch at a time, and says how many. Then brings the registry into step, as far as
+    /// one round goes, and to the end where everyone's sessions were revoked.
     ///
     /// # Errors
-    /// When the store fails; what was removed until then stays removed.
+    /// When the store fails; what was done until then stays done.
     pub async fn sweep(&self) -> Result<u64, Error> {
         let mut total = 0;
         loop {
             let removed = self.sweep_batch().await?;
             total += removed;
             if removed < u64::from(BATCH) {
-                return Ok(total);
+                break;
             }
         }
+        while self.tidy().await? {}
+        Ok(total)
     }
 
     async fn sweep_batch(&self) -> Result<u64, Error> {
-        match self.store().sweep() {
-            Some(sweep) => sweep.sweep(self.now(), BATCH).await,
-            None => Ok(0),
+        let Some(sweep) = self.store().sweep() else { return Ok(0) };
+        let now = self.now();
+        let swept = sweep.sweep(now, BATCH).await?;
+        let ending = Ending { end: End::Expired, at: now, reason: None };
+        swept.expired.iter().for_each(|ended| self.tell_of_end(ended, &ending));
+        Ok(swept.removed)
+    }
+
+    /// One round of bringing the registry into step; says whether there is more to do at once.
+    async fn tidy(&self) -> Result<bool, Error> {
+        let Some(registry) = self.store().registry() else { return Ok(false) };
+        self.write_activity().await;
+        let config = self.config();
+        let user_key = config.user_key.as_deref();
+        let tidied =
+            registry.tidy(&Tidy { now: self.now(), history: config.history, user_key, limit: COMPARED }).await?;
+        tidied.ended.iter().for_each(|(ended, ending)| self.tell_of_end(ended, ending));
+        let Tidied { ended, registered, removed, forgotten, .. } = &tidied;
+        if !ended.is_empty() || *registered > 0 || *removed > 0 {
+            let ended = ended.len();
+            warn!(
+                ended,
+                registered,
+                removed,
+                "registry and sessions were out of step, because another program writes sessions too or because of a revocation; repaired"
+            );
         }
+        if *forgotten > 0 {
+            info!(forgotten, "history of ended sessions was old enough and is removed");
+        }
+        Ok(tidied.more)
     }
 
     /// How far this host's clock is from the store's; `None` for a store without a clock of its own.
@@ -96,6 +132,13 @@ mod background {
                 let removed = self.sweep_batch().await?;
                 total += removed;
                 if removed < u64::from(BATCH) {
+                    break;
+                }
+                tokio::time::sleep(begun.elapsed()).await;
+            }
+            loop {
+                let begun = Instant::now();
+                if !self.tidy().await? {
                     return Ok(total);
                 }
                 tokio::time::sleep(begun.elapsed()).await;

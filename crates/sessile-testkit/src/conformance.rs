@@ -4,16 +4,16 @@
 #![allow(clippy::expect_used, reason = "test tools: what goes wrong here ends the test")]
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use axum::extract::Query;
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use sessile_core::{Error, Session, Sessions};
+use sessile_core::{Device, Devices, Error, Page, Session, Sessions};
 use sessile_tower::{SessionLayer, SignedIn};
 
 type Answer = Result<Json<Value>, Error>;
@@ -35,6 +35,9 @@ pub fn router(sessions: Sessions) -> Router {
         .route("/regenerate", post(regenerate))
         .route("/fail-after-set", get(fail_after_set))
         .route("/whoami", get(whoami))
+        .route("/devices", get(devices))
+        .route("/devices/{handle}", delete(revoke))
+        .route("/devices/revoke-others", post(revoke_others))
         .fallback(async || error(StatusCode::NOT_FOUND, "there is no such route"))
         .method_not_allowed_fallback(async || error(StatusCode::METHOD_NOT_ALLOWED, "the route has another method"))
         .layer(SessionLayer::new(sessions))
@@ -128,6 +131,50 @@ async fn fail_after_set(session: Session, arguments: Arguments) -> Result<Respon
 
 async fn whoami(SignedIn { session, .. }: SignedIn) -> Json<Value> {
     identity(&session)
+}
+
+/// All of them, however many: what drives this app wants to count.
+async fn devices(SignedIn { session, owner }: SignedIn, devices: Devices) -> Answer {
+    let (mut all, mut page) = (Vec::new(), Page::first(1_000));
+    loop {
+        let part = devices.list(&owner, &page).await?;
+        all.extend(part.devices.iter().map(|device| show(device, &session)));
+        page.after = part.next;
+        if page.after.is_none() {
+            return Ok(Json(all.into()));
+        }
+    }
+}
+
+fn show(device: &Device, current: &Session) -> Value {
+    json!({
+        "handle": device.handle.as_str(),
+        "current": device.handle == current.handle(),
+        "ip": device.facts.ip,
+        "user_agent": device.facts.user_agent,
+        "device": device.facts.device,
+        "created_at": rfc3339(device.created_at),
+        "last_seen_at": rfc3339(device.last_seen_at),
+    })
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
+}
+
+async fn revoke(
+    SignedIn { owner, .. }: SignedIn,
+    devices: Devices,
+    Path(handle): Path<String>,
+) -> Result<Response, Error> {
+    Ok(match devices.revoke(&owner, &handle).await? {
+        true => StatusCode::NO_CONTENT.into_response(),
+        false => error(StatusCode::NOT_FOUND, "there is no such device"),
+    })
+}
+
+async fn revoke_others(SignedIn { session, .. }: SignedIn, devices: Devices) -> Answer {
+    Ok(Json(json!({ "revoked": devices.revoke_others(&session).await? })))
 }
 
 fn identity(session: &Session) -> Json<Value> {

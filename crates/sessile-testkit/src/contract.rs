@@ -27,16 +27,20 @@
 
 mod crowd;
 mod ends;
+mod registry;
+mod revocations;
 mod sweeps;
 mod values;
 mod writes;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sessile_core::{KeyForm, Record, SessionId, Store, StoreKey};
+use sessile_core::{End, Ending, KeyForm, Record, SessionId, Store, StoreKey};
 
 pub use crowd::*;
 pub use ends::*;
+pub use registry::*;
+pub use revocations::*;
 pub use sweeps::*;
 pub use values::*;
 pub use writes::*;
@@ -110,7 +114,7 @@ macro_rules! store_contract {
                 rotate_onto_a_taken_key_loses_neither_session
                 a_key_that_was_rotated_away_stays_gone
                 a_rotated_session_rotates_again
-                a_session_that_moved_is_removed_by_the_key_it_had
+                a_session_that_moved_is_known_by_the_key_it_had
                 remove_says_true_then_false
                 a_removed_session_stays_gone_whatever_is_in_flight
                 writes_leave_other_sessions_alone
@@ -150,6 +154,33 @@ macro_rules! store_contract {
                 touches_and_an_update_at_once_all_count
                 nothing_revives_a_session_removed_meanwhile
                 a_call_given_up_leaves_the_store_working
+                // registry
+                a_sign_in_writes_the_session_and_its_device
+                a_sign_in_moves_the_session_that_was_there
+                a_sign_in_again_keeps_the_device_and_its_beginning
+                another_user_in_a_session_ends_the_device_before
+                removing_a_session_ends_its_device_once
+                a_rotation_keeps_the_device
+                what_cannot_be_revoked_is_left_alone
+                revoke_all_ends_every_session_of_one_owner
+                a_sign_in_from_before_a_revocation_is_refused
+                a_cut_off_ends_everyone_at_once
+                a_limit_evicts_the_oldest
+                a_limit_denies_the_newest
+                uses_are_recorded_and_revive_nothing
+                expiry_is_recorded_by_the_sweep
+                lists_are_paged
+                another_programs_sign_ins_are_followed
+                sessions_and_registry_are_brought_into_step
+                history_is_forgotten_in_time
+                hostile_user_ids_are_only_names
+                // revocations
+                a_revocation_leaves_nothing_alive
+                a_session_is_revoked_once
+                a_sign_in_in_flight_does_not_slip_past_a_revocation
+                fifty_sign_ins_at_once_respect_the_limit
+                a_session_of_another_program_is_registered_once
+                keeping_in_step_disturbs_nobody
             }
         }
     };
@@ -207,6 +238,11 @@ async fn stored(store: &impl Store, name: &str, value: &str) -> Record {
     let written = store.insert(&key(name), &record(&document(value), later())).await.unwrap();
     assert_eq!(written, sessile_core::Written::Done);
     found(store, name).await
+}
+
+/// How the sessions of the clauses end.
+pub fn signed_out() -> Ending {
+    Ending { end: End::LoggedOut, at: at(0), reason: None }
 }
 
 /// The session of this name at [`NOW`].

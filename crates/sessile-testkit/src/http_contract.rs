@@ -21,6 +21,7 @@
 #![allow(missing_docs, reason = "a clause is documented by its name")]
 
 mod cookies;
+mod devices;
 mod lives;
 mod races;
 
@@ -33,6 +34,7 @@ use crate::clock::ManualClock;
 use crate::http::Browser;
 
 pub use cookies::*;
+pub use devices::*;
 pub use lives::*;
 pub use races::*;
 
@@ -152,6 +154,14 @@ macro_rules! http_contract {
                 two_requests_that_change_different_keys_both_count
                 many_requests_that_count_are_all_counted
                 a_write_under_the_old_id_does_not_bring_it_back
+                // devices
+                the_devices_of_a_user_are_listed
+                a_revoked_device_is_signed_out_for_the_very_next_request_everywhere
+                a_device_of_somebody_else_is_not_there
+                all_other_devices_are_signed_out_and_this_one_stays
+                what_is_in_flight_does_not_undo_a_revocation
+                a_limit_holds_however_many_sign_in_at_once
+                late_requests_do_not_sign_the_browser_out
             }
         }
     };

@@ -1,11 +1,13 @@
 //! A store that keeps a list of what it was asked, and fails when it is told to.
 
-use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use sessile_core::{Error, Record, Store, StoreKey, Sweep, Written};
+use sessile_core::{
+    Device, EndedSession, Ending, Error, Fate, Handle, Page, Record, Registry, Seen, SignIn, SignedIn, Store, StoreKey,
+    Sweep, Swept, Tidied, Tidy, UserId, Written,
+};
 
 /// Another store, watched. Clones share the list and the orders: give one to the sessions and keep one.
 ///
@@ -15,7 +17,7 @@ use sessile_core::{Error, Record, Store, StoreKey, Sweep, Written};
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let spy = SpyStore::new(MemoryStore::new());
 /// spy.fail_all(Call::Remove);
-/// assert!(spy.remove(&key("a")).await.unwrap_err().is_unavailable());
+/// assert!(spy.remove(&key("a"), &sessile_testkit::contract::signed_out()).await.unwrap_err().is_unavailable());
 /// assert!(spy.load(&key("a"), std::time::SystemTime::UNIX_EPOCH).await.unwrap().is_none());
 /// assert_eq!(spy.calls(), [Call::Remove, Call::Load]);
 /// # });
@@ -36,8 +38,18 @@ pub enum Call {
     Rotate,
     Touch,
     Remove,
+    Fate,
     Sweep,
     Time,
+    SignIn,
+    Align,
+    Seen,
+    List,
+    History,
+    Revoke,
+    RevokeAll,
+    RevokeEveryone,
+    Tidy,
 }
 
 #[derive(Debug, Default)]
@@ -131,19 +143,18 @@ impl<S: Store> Store for SpyStore<S> {
         self.store.touch(key, seen_at, expires_at).await
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
+    async fn remove(&self, key: &StoreKey, ending: &Ending) -> Result<bool, Error> {
         self.note(Call::Remove)?;
-        self.store.remove(key).await
+        self.store.remove(key, ending).await
     }
 
-    async fn remove_moved(
-        &self,
-        moved_from: &str,
-        since: SystemTime,
-        ends: RangeInclusive<SystemTime>,
-    ) -> Result<bool, Error> {
-        self.note(Call::Remove)?;
-        self.store.remove_moved(moved_from, since, ends).await
+    async fn fate(&self, key: &StoreKey) -> Result<Option<Fate>, Error> {
+        self.note(Call::Fate)?;
+        self.store.fate(key).await
+    }
+
+    fn registry(&self) -> Option<&dyn Registry> {
+        self.store.registry().map(|_| self as &dyn Registry)
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {
@@ -162,11 +173,68 @@ impl<S: Store> Store for SpyStore<S> {
 
 #[async_trait]
 impl<S: Store> Sweep for SpyStore<S> {
-    async fn sweep(&self, now: SystemTime, limit: u32) -> Result<u64, Error> {
+    async fn sweep(&self, now: SystemTime, limit: u32) -> Result<Swept, Error> {
         self.note(Call::Sweep)?;
         match self.store.sweep() {
             Some(sweep) => sweep.sweep(now, limit).await,
-            None => Ok(0),
+            None => Ok(Swept::default()),
         }
+    }
+}
+
+impl<S: Store> SpyStore<S> {
+    fn noted(&self, call: Call) -> Result<&dyn Registry, Error> {
+        self.note(call)?;
+        self.store.registry().ok_or_else(|| Error::misuse("the watched store has no registry"))
+    }
+}
+
+#[async_trait]
+impl<S: Store> Registry for SpyStore<S> {
+    async fn sign_in(
+        &self,
+        from: Option<&StoreKey>,
+        to: &StoreKey,
+        record: &Record,
+        sign_in: &SignIn,
+    ) -> Result<SignedIn, Error> {
+        self.noted(Call::SignIn)?.sign_in(from, to, record, sign_in).await
+    }
+
+    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Option<Handle>, Error> {
+        self.noted(Call::Align)?.align(key, device, at).await
+    }
+
+    async fn seen(&self, seen: &[Seen]) -> Result<(), Error> {
+        self.noted(Call::Seen)?.seen(seen).await
+    }
+
+    async fn list(&self, owner: &UserId, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error> {
+        self.noted(Call::List)?.list(owner, now, page).await
+    }
+
+    async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {
+        self.noted(Call::History)?.history(owner, page).await
+    }
+
+    async fn revoke(&self, owner: &UserId, handle: &Handle, ending: &Ending) -> Result<Option<EndedSession>, Error> {
+        self.noted(Call::Revoke)?.revoke(owner, handle, ending).await
+    }
+
+    async fn revoke_all(
+        &self,
+        owner: &UserId,
+        keep: Option<&Handle>,
+        ending: &Ending,
+    ) -> Result<Vec<EndedSession>, Error> {
+        self.noted(Call::RevokeAll)?.revoke_all(owner, keep, ending).await
+    }
+
+    async fn revoke_everyone(&self, before: SystemTime, ending: &Ending) -> Result<(), Error> {
+        self.noted(Call::RevokeEveryone)?.revoke_everyone(before, ending).await
+    }
+
+    async fn tidy(&self, tidy: &Tidy<'_>) -> Result<Tidied, Error> {
+        self.noted(Call::Tidy)?.tidy(tidy).await
     }
 }

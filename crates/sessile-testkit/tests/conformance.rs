@@ -96,8 +96,19 @@ async fn two_instances_share_sessions_and_log_no_secret(store: &str) {
     let forged = first.clone();
     forged.set_cookie("connect.sid", "s%3Aforged-by-a-stranger.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     assert_eq!(forged.get("/whoami").send().await.status, 401);
+    for elsewhere in [apps[0].browser(), apps[1].browser()] {
+        elsewhere.post("/login?user=alice").send().await;
+        secrets.extend(secrets_in(&elsewhere.cookie("connect.sid").unwrap()));
+        let devices = second.get("/devices").send().await.json();
+        let other = devices.as_array().unwrap().iter().find(|device| device["current"] == false).unwrap();
+        let path = format!("/devices/{}", other["handle"].as_str().unwrap());
+        assert_eq!(second.request("DELETE", &path).send().await.status, 204);
+        assert_eq!(second.request("DELETE", &path).send().await.status, 404, "it has ended");
+        assert_eq!(elsewhere.get("/whoami").send().await.status, 401, "for the very next request");
+    }
+    assert_eq!(second.post("/devices/revoke-others").send().await.json(), json!({"revoked": 0}));
     second.post("/logout").send().await;
-    assert_eq!(first.get("/whoami").send().await.status, 401);
+    assert_eq!(first.get("/devices").send().await.status, 401);
 
     for app in apps {
         let log = app.stop();

@@ -39,6 +39,8 @@ fn every_clause_is_in_the_macro() {
     let files = [
         include_str!("../src/contract/crowd.rs"),
         include_str!("../src/contract/ends.rs"),
+        include_str!("../src/contract/registry.rs"),
+        include_str!("../src/contract/revocations.rs"),
         include_str!("../src/contract/sweeps.rs"),
         include_str!("../src/contract/values.rs"),
         include_str!("../src/contract/writes.rs"),
@@ -68,7 +70,7 @@ async fn a_spy_notes_every_call_and_fails_as_told() {
     let spy = SpyStore::new(MemoryStore::new());
     let (key, end) = (contract::key("a"), SystemTime::UNIX_EPOCH);
     let load = async || spy.load(&key, end).await.map(drop);
-    let remove = async || spy.remove(&key).await.map(drop);
+    let remove = async || spy.remove(&key, &contract::signed_out()).await.map(drop);
 
     spy.clone().fail_next(2);
     assert!(load().await.is_err_and(|error| error.is_unavailable()));

@@ -21,7 +21,7 @@
 
 pub use sessile_core::*;
 #[cfg(feature = "postgres")]
-pub use sessile_postgres::PostgresStore;
+pub use sessile_postgres::{Migration, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use sessile_sqlite::SqliteStore;
 #[cfg(feature = "axum")]
@@ -43,6 +43,7 @@ mod book {
         getting_started "getting-started"
         session "session"
         lifetimes "lifetimes"
+        devices "devices"
         promises "promises"
         stores "stores"
         operations "operations"

@@ -7,21 +7,21 @@ use ipnet::IpNet;
 
 use super::Pool;
 use super::file::Written;
-use super::parse::{Expected, count, is_url, milliseconds, milliseconds_or_none, networks, secrets, without_password};
-use crate::Secure;
+use super::parse::{Expected, count, count_or_none, milliseconds, milliseconds_or_none};
+use super::table::DECLARED;
 use crate::codec::Secret;
-use crate::cookie::attributes::{is_domain, is_name, is_path};
-use crate::edit::check_key;
-use crate::{Config, Cookie, Error, Lifetime, Priority, SameSite};
+use crate::{AtLimit, Config, Cookie, Error, Lifetime, RecordIp};
 
 /// How a setting's text is understood, and where the value goes.
-enum Kind {
+pub(super) enum Kind {
     /// Text of the setting's own form.
     Text(&'static str, fn(&mut Values, &str) -> Result<(), Expected>),
     /// One of these words.
     Word(&'static [&'static str], fn(&mut Values, &str)),
     /// A whole number above 0.
     Count(fn(&mut Values, usize)),
+    /// The same, or the word `none`.
+    CountOrNone(fn(&mut Values, Option<usize>)),
     /// A whole number of milliseconds above 0.
     Milliseconds(fn(&mut Values, Duration)),
     /// The same, or the word `none`.
@@ -32,13 +32,13 @@ enum Kind {
 
 /// One setting.
 pub struct Declared {
-    path: &'static str,
-    variable: &'static str,
-    kind: Kind,
-    help: &'static str,
-    example: &'static str,
-    secret: bool,
-    show: fn(&Values) -> String,
+    pub(super) path: &'static str,
+    pub(super) variable: &'static str,
+    pub(super) kind: Kind,
+    pub(super) help: &'static str,
+    pub(super) example: &'static str,
+    pub(super) secret: bool,
+    pub(super) show: fn(&Values) -> String,
 }
 
 /// The values in force.
@@ -48,14 +48,20 @@ pub(super) struct Values {
     pub(super) database_url: Option<String>,
     pub(super) secrets: Vec<Secret>,
     pub(super) cookie: Cookie,
-    lifetime: Lifetime,
-    max_data: usize,
-    user_key: Option<String>,
+    pub(super) lifetime: Lifetime,
+    pub(super) max_data: usize,
+    pub(super) user_key: Option<String>,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) pool: Pool,
     pub(super) table: String,
     pub(super) schema: Option<String>,
+    pub(super) registry: Option<String>,
     pub(super) sweep_interval: Option<Duration>,
+    pub(super) max_sessions: Option<usize>,
+    pub(super) at_limit: AtLimit,
+    pub(super) history: Duration,
+    pub(super) record_ip: RecordIp,
+    pub(super) record_user_agent: bool,
 }
 
 impl Default for Values {
@@ -72,14 +78,20 @@ impl Default for Values {
             pool: Pool { max: 10, idle_timeout: Duration::from_secs(30), connect_timeout: Duration::from_secs(2) },
             table: "session".into(),
             schema: None,
+            registry: None,
             sweep_interval: Some(Duration::from_secs(60)),
+            max_sessions: None,
+            at_limit: AtLimit::EvictOldest,
+            history: Duration::from_secs(90 * 24 * 60 * 60),
+            record_ip: RecordIp::Full,
+            record_user_agent: true,
         }
     }
 }
 
 impl Values {
     /// What an application starts from that shares its sessions with Express.
-    fn express() -> Self {
+    pub(super) fn express() -> Self {
         Self {
             express: true,
             cookie: Cookie::express(),
@@ -101,7 +113,14 @@ impl Values {
             .absolute(self.lifetime.absolute)
             .touch_every(self.lifetime.touch_every)
             .max_data(self.max_data)
-            .trusted_proxies(self.trusted_proxies.iter().copied());
+            .trusted_proxies(self.trusted_proxies.iter().copied())
+            .history(self.history)
+            .record_ip(self.record_ip)
+            .record_user_agent(self.record_user_agent);
+        let config = match self.max_sessions {
+            Some(sessions) => config.max_sessions_per_user(u32::try_from(sessions).unwrap_or(u32::MAX), self.at_limit),
+            None => config,
+        };
         match &self.user_key {
             Some(key) => config.user_key(key.clone()),
             None => Ok(config),
@@ -152,6 +171,7 @@ impl Declared {
             Kind::Text(what, _) | Kind::List(what, _) => what.into(),
             Kind::Word(words, _) => any_of(words),
             Kind::Count(_) => "a whole number".into(),
+            Kind::CountOrNone(_) => "a whole number or none".into(),
             Kind::Milliseconds(_) => "milliseconds".into(),
             Kind::MillisecondsOrNone(_) => "milliseconds or none".into(),
         }
@@ -185,6 +205,9 @@ impl Declared {
                 (text, word.map(|word| set(values, word)).ok_or_else(|| any_of(words)))
             }
             (Written::Text(text), Kind::Count(set)) => (text, count(text.trim()).map(|count| set(values, count))),
+            (Written::Text(text), Kind::CountOrNone(set)) => {
+                (text, count_or_none(text.trim()).map(|count| set(values, count)))
+            }
             (Written::Text(text), Kind::Milliseconds(set)) => {
                 (text, milliseconds(text.trim()).map(|span| set(values, span)))
             }
@@ -212,304 +235,3 @@ fn any_of(words: &[&str]) -> String {
         _ => words.concat(),
     }
 }
-
-/// Ok when it holds, else what was expected.
-fn expect(holds: bool, expected: &str) -> Result<(), Expected> {
-    holds.then_some(()).ok_or_else(|| expected.to_owned())
-}
-
-/// What may name a table or a schema: PostgreSQL cuts names off at 63 bytes.
-fn identifier(text: &str, target: &mut String) -> Result<(), Expected> {
-    let holds = (1..=63).contains(&text.len()) && !text.contains(['\0', '.']);
-    expect(holds, "a name of 1 to 63 bytes without dots")?;
-    *target = text.to_owned();
-    Ok(())
-}
-
-fn shown<T: ToString>(value: &Option<T>, absent: &str) -> String {
-    value.as_ref().map_or(absent.to_owned(), T::to_string)
-}
-
-fn in_ms(span: Duration) -> String {
-    format!("{} ms", span.as_millis())
-}
-
-fn in_ms_or_none(span: Option<Duration>) -> String {
-    span.map_or("none".into(), in_ms)
-}
-
-/// The profile stands first, for it gives the others their defaults.
-static DECLARED: [Declared; 23] = [
-    Declared {
-        path: "session.profile",
-        variable: "SESSION_PROFILE",
-        kind: Kind::Word(&["default", "express"], |values, word| {
-            if word == "express" {
-                *values = Values::express();
-            }
-        }),
-        help: "What the other settings start from: Sessile's safe defaults, or those of `express-session` for sharing \
-               sessions with an Express app.",
-        example: r#""default""#,
-        secret: false,
-        show: |values| if values.express { "express" } else { "default" }.into(),
-    },
-    Declared {
-        path: "session.secret",
-        variable: "SESSION_SECRET",
-        kind: Kind::List("secrets between commas, or an array", |values, texts| {
-            values.secrets = secrets(texts)?;
-            Ok(())
-        }),
-        help: "The secrets that sign the cookie, each random and of at least 32 bytes. The first signs, all verify: to \
-               replace a secret, put the new one in front and drop the old one when the last session signed with it \
-               has ended. Spaces around a comma do not count; a secret that contains a comma can only stand in an \
-               array. Required. Make one with `openssl rand -base64 32`.",
-        example: r#"["change-me: openssl rand -base64 32"]"#,
-        secret: true,
-        show: |values| match values.secrets.len() {
-            0 => "not set".into(),
-            1 => "1 secret, hidden".into(),
-            many => format!("{many} secrets, hidden"),
-        },
-    },
-    Declared {
-        path: "session.timeout",
-        variable: "SESSION_TIMEOUT",
-        kind: Kind::Milliseconds(|values, span| values.lifetime.idle = span),
-        help: "How long a session lives without being used, in milliseconds.",
-        example: "86400000",
-        secret: false,
-        show: |values| in_ms(values.lifetime.idle),
-    },
-    Declared {
-        path: "session.absolute_timeout",
-        variable: "SESSION_ABSOLUTE_TIMEOUT",
-        kind: Kind::MillisecondsOrNone(|values, span| values.lifetime.absolute = span),
-        help: "How long a session lives at most, used or not, in milliseconds from the sign-in. `none` for no limit.",
-        example: "1209600000",
-        secret: false,
-        show: |values| in_ms_or_none(values.lifetime.absolute),
-    },
-    Declared {
-        path: "session.touch_every",
-        variable: "SESSION_TOUCH_EVERY",
-        kind: Kind::Milliseconds(|values, span| values.lifetime.touch_every = span),
-        help: "How far the recorded end of a session may lag behind its use, in milliseconds. Longer means fewer \
-               writes; at most a quarter of `session.timeout` counts.",
-        example: "60000",
-        secret: false,
-        show: |values| in_ms(values.lifetime.touch_every),
-    },
-    Declared {
-        path: "session.max_data",
-        variable: "SESSION_MAX_DATA",
-        kind: Kind::Count(|values, bytes| values.max_data = bytes),
-        help: "The most data one session may hold, in bytes of JSON.",
-        example: "65536",
-        secret: false,
-        show: |values| format!("{} bytes", values.max_data),
-    },
-    Declared {
-        path: "session.user_key",
-        variable: "SESSION_USER_KEY",
-        kind: Kind::Text("a key of the session's data", |values, text| {
-            let problem = |error: Error| format!("a key of the application's own; {error}");
-            expect(!text.is_empty(), "a key of the session's data")?;
-            check_key(text).map_err(problem)?;
-            values.user_key = Some(text.into());
-            Ok(())
-        }),
-        help: "The top-level key under which an Express app keeps the signed-in user. Sessile then reads and writes \
-               the owner of a session there.",
-        example: r#""userId""#,
-        secret: false,
-        show: |values| shown(&values.user_key, "not set"),
-    },
-    Declared {
-        path: "cookie.name",
-        variable: "COOKIE_NAME",
-        kind: Kind::Text("a cookie name", |values, text| {
-            expect(is_name(text), "a cookie name of letters, digits and !#$%&'*+-.^_`|~")?;
-            values.cookie.name = text.into();
-            Ok(())
-        }),
-        help: "The name of the cookie. Browsers take a name with `__Host-` only when it is Secure, has `Path=/` and no \
-               domain, and one with `__Secure-` only when it is Secure. With `cookie.domain` set and no name of your \
-               own the name is `__Secure-sid`.",
-        example: r#""__Secure-sid""#,
-        secret: false,
-        show: |values| values.cookie.name.to_string(),
-    },
-    Declared {
-        path: "cookie.domain",
-        variable: "COOKIE_DOMAIN",
-        kind: Kind::Text("a domain", |values, text| {
-            expect(is_domain(text), "a domain like example.com, without scheme and port")?;
-            values.cookie.domain = Some(text.into());
-            Ok(())
-        }),
-        help: "Shares the cookie with this domain and its subdomains. Not set: only the host that set it.",
-        example: r#""example.com""#,
-        secret: false,
-        show: |values| shown(&values.cookie.domain, "not set"),
-    },
-    Declared {
-        path: "cookie.path",
-        variable: "COOKIE_PATH",
-        kind: Kind::Text("a path", |values, text| {
-            expect(text.starts_with('/') && is_path(text), "a path that begins with / and has no `;`")?;
-            values.cookie.path = text.into();
-            Ok(())
-        }),
-        help: "Where on the host the cookie is sent.",
-        example: r#""/""#,
-        secret: false,
-        show: |values| values.cookie.path.to_string(),
-    },
-    Declared {
-        path: "cookie.same_site",
-        variable: "COOKIE_SAME_SITE",
-        kind: Kind::Word(&["strict", "lax", "none", "unset"], |values, word| {
-            values.cookie.same_site = SameSite::parse(word);
-        }),
-        help: "When requests that other sites cause carry the cookie. `none` means always and needs Secure; `unset` \
-               leaves the attribute out.",
-        example: r#""lax""#,
-        secret: false,
-        show: |values| values.cookie.same_site.map_or("unset".into(), |one| one.word().to_ascii_lowercase()),
-    },
-    Declared {
-        path: "cookie.secure",
-        variable: "COOKIE_SECURE",
-        kind: Kind::Word(&["true", "false", "auto"], |values, word| {
-            values.cookie.secure = match word {
-                "true" => Secure::Always,
-                "false" => Secure::Never,
-                _ => Secure::Auto,
-            };
-        }),
-        help: "Whether the cookie is for HTTPS only. `auto`: when the request came over HTTPS, as the connection or a \
-               proxy of `trust_proxy` says.",
-        example: "true",
-        secret: false,
-        show: |values| match values.cookie.secure {
-            Secure::Always => "true".into(),
-            Secure::Never => "false".into(),
-            Secure::Auto => "auto".into(),
-        },
-    },
-    Declared {
-        path: "cookie.partitioned",
-        variable: "COOKIE_PARTITIONED",
-        kind: Kind::Word(&["true", "false"], |values, word| values.cookie.partitioned = word == "true"),
-        help: "Keeps one cookie per embedding site (CHIPS). Needs Secure.",
-        example: "false",
-        secret: false,
-        show: |values| values.cookie.partitioned.to_string(),
-    },
-    Declared {
-        path: "cookie.priority",
-        variable: "COOKIE_PRIORITY",
-        kind: Kind::Word(&["low", "medium", "high", "unset"], |values, word| {
-            values.cookie.priority = Priority::parse(word);
-        }),
-        help: "Which cookies Chromium drops first. `unset` leaves the attribute out.",
-        example: r#""high""#,
-        secret: false,
-        show: |values| values.cookie.priority.map_or("unset".into(), |one| one.word().to_ascii_lowercase()),
-    },
-    Declared {
-        path: "cookie.persistent",
-        variable: "COOKIE_PERSISTENT",
-        kind: Kind::Word(&["true", "false"], |values, word| values.cookie.persistent = word == "true"),
-        help: "Whether the browser keeps the cookie when it closes.",
-        example: "true",
-        secret: false,
-        show: |values| values.cookie.persistent.to_string(),
-    },
-    Declared {
-        path: "trust_proxy",
-        variable: "TRUST_PROXY",
-        kind: Kind::List("networks between commas, or an array", |values, texts| {
-            values.trusted_proxies = networks(texts)?;
-            Ok(())
-        }),
-        help: "The proxies whose `Forwarded` and `X-Forwarded-*` headers are believed: networks, addresses, and \
-               Express's words `loopback`, `linklocal` and `uniquelocal`.",
-        example: r#"["loopback", "10.0.0.0/8"]"#,
-        secret: false,
-        show: |values| match &values.trusted_proxies[..] {
-            [] => "no proxy".into(),
-            networks => networks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", "),
-        },
-    },
-    Declared {
-        path: "database.url",
-        variable: "DATABASE_URL",
-        kind: Kind::Text("a URL", |values, text| {
-            expect(is_url(text), "a URL like postgres://user:password@host:5432/database")?;
-            values.database_url = Some(text.into());
-            Ok(())
-        }),
-        help: "The database that holds the sessions.",
-        example: r#""postgres://app:password@localhost:5432/app""#,
-        secret: true,
-        show: |values| shown(&values.database_url.as_deref().map(without_password), "not set"),
-    },
-    Declared {
-        path: "pool.max",
-        variable: "POOL_MAX",
-        kind: Kind::Count(|values, connections| values.pool.max = connections),
-        help: "The most connections that writes use at once. On PostgreSQL the reads of all requests share two more.",
-        example: "10",
-        secret: false,
-        show: |values| values.pool.max.to_string(),
-    },
-    Declared {
-        path: "pool.idle_timeout",
-        variable: "POOL_IDLE_TIMEOUT",
-        kind: Kind::Milliseconds(|values, span| values.pool.idle_timeout = span),
-        help: "How long an unused connection stays open, in milliseconds.",
-        example: "30000",
-        secret: false,
-        show: |values| in_ms(values.pool.idle_timeout),
-    },
-    Declared {
-        path: "pool.connect_timeout",
-        variable: "POOL_CONNECT_TIMEOUT",
-        kind: Kind::Milliseconds(|values, span| values.pool.connect_timeout = span),
-        help: "How long a connection may take to open, in milliseconds.",
-        example: "2000",
-        secret: false,
-        show: |values| in_ms(values.pool.connect_timeout),
-    },
-    Declared {
-        path: "table.name",
-        variable: "SESSION_TABLE",
-        kind: Kind::Text("a table's name", |values, text| identifier(text, &mut values.table)),
-        help: "The table that holds the sessions. `schema.table` sets `table.schema` too.",
-        example: r#""session""#,
-        secret: false,
-        show: |values| values.table.clone(),
-    },
-    Declared {
-        path: "table.schema",
-        variable: "SESSION_SCHEMA",
-        kind: Kind::Text("a schema's name", |values, text| identifier(text, values.schema.get_or_insert_default())),
-        help: "The schema of the table. Not set: the first of the connection's `search_path`.",
-        example: r#""public""#,
-        secret: false,
-        show: |values| shown(&values.schema, "not set"),
-    },
-    Declared {
-        path: "sweep.interval",
-        variable: "SWEEP_INTERVAL",
-        kind: Kind::MillisecondsOrNone(|values, span| values.sweep_interval = span),
-        help: "How often expired sessions are removed, in milliseconds, give or take a fifth. `none` when something \
-               else removes them.",
-        example: "60000",
-        secret: false,
-        show: |values| in_ms_or_none(values.sweep_interval),
-    },
-];

@@ -26,6 +26,7 @@ mod environment;
 mod error;
 mod file;
 mod parse;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -90,6 +91,11 @@ impl Settings {
         &self.values.cookie.name
     }
 
+    /// `session.user_key`.
+    pub fn user_key(&self) -> Option<&str> {
+        self.values.user_key.as_deref()
+    }
+
     /// `database.url`, with its password.
     pub fn database_url(&self) -> Option<&str> {
         self.values.database_url.as_deref()
@@ -108,6 +114,11 @@ impl Settings {
     /// `table.schema`; `None` leaves it to the connection's `search_path`.
     pub fn schema(&self) -> Option<&str> {
         self.values.schema.as_deref()
+    }
+
+    /// `table.registry`; `None` leaves it to the store, which names it after the table.
+    pub fn registry(&self) -> Option<&str> {
+        self.values.registry.as_deref()
     }
 
     /// `sweep.interval`, for [`Sessions::spawn_sweeper`](crate::Sessions); `None` when this process is not to sweep.

@@ -15,6 +15,13 @@ pub(super) fn count(text: &str) -> Result<usize, Expected> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "a whole number above 0".into())
 }
 
+pub(super) fn count_or_none(text: &str) -> Result<Option<usize>, Expected> {
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(None);
+    }
+    count(text).map(Some).map_err(|expected| expected + " or none")
+}
+
 pub(super) fn milliseconds(text: &str) -> Result<Duration, Expected> {
     match text.parse() {
         Ok(0) => Err("more than 0 milliseconds".into()),

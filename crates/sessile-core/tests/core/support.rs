@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -11,8 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use sessile_core::codec::Secret;
 use sessile_core::{
-    Clock, Config, Error, Exchange, KeyForm, MemoryStore, Record, RequestHead, Session, SessionId, Sessions, SetCookie,
-    Store, StoreKey, Sweep, Written,
+    Clock, Config, Device, End, EndedSession, Ending, Error, Exchange, Fate, Handle, MemoryStore, Page, Record,
+    Registry, RequestHead, Seen, Session, Sessions, SetCookie, SignIn, SignedIn, Store, StoreKey, Sweep, Tidied, Tidy,
+    UserId, Written,
 };
 
 pub(crate) const SECRET: &str = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
@@ -164,6 +164,8 @@ pub(crate) struct Spy {
     read: Arc<Mutex<usize>>,
     failing: Arc<Mutex<Option<Failure>>>,
     yields: bool,
+    /// How many uses were written down, each time.
+    pub(crate) seen: Arc<Mutex<Vec<usize>>>,
     by: Arc<Mutex<usize>>,
 }
 
@@ -271,18 +273,16 @@ impl Store for Spy {
         self.call("touch", key, None, self.rows.touch(key, seen_at, expires_at), is_done).await
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
-        self.call("remove", key, None, self.rows.remove(key), |there| *there).await
+    async fn remove(&self, key: &StoreKey, ending: &Ending) -> Result<bool, Error> {
+        self.call("remove", key, None, self.rows.remove(key, ending), |there| *there).await
     }
 
-    async fn remove_moved(
-        &self,
-        moved_from: &str,
-        since: SystemTime,
-        ends: RangeInclusive<SystemTime>,
-    ) -> Result<bool, Error> {
-        let key = StoreKey::new(&SessionId::parse("moved").unwrap(), KeyForm::Raw);
-        self.call("remove_moved", &key, None, self.rows.remove_moved(moved_from, since, ends), |there| *there).await
+    async fn fate(&self, key: &StoreKey) -> Result<Option<Fate>, Error> {
+        self.call("fate", key, None, self.rows.fate(key), |_| false).await
+    }
+
+    fn registry(&self) -> Option<&dyn Registry> {
+        Some(self)
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {
@@ -292,6 +292,64 @@ impl Store for Spy {
     fn description(&self) -> String {
         "spied memory".into()
     }
+}
+
+/// A sign-in counts as the insert or the rotation that it is; what is about many sessions is not in the log.
+#[async_trait]
+impl Registry for Spy {
+    async fn sign_in(
+        &self,
+        from: Option<&StoreKey>,
+        to: &StoreKey,
+        record: &Record,
+        sign_in: &SignIn,
+    ) -> Result<SignedIn, Error> {
+        let op = if from.is_some() { "rotate" } else { "insert" };
+        let done = |answer: &SignedIn| matches!(answer, SignedIn::Done(_));
+        self.call(op, from.unwrap_or(to), Some(to), self.rows.sign_in(from, to, record, sign_in), done).await
+    }
+
+    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Option<Handle>, Error> {
+        self.call("align", key, None, self.rows.align(key, device, at), |_| false).await
+    }
+
+    async fn seen(&self, seen: &[Seen]) -> Result<(), Error> {
+        self.seen.lock().unwrap().push(seen.len());
+        self.rows.seen(seen).await
+    }
+
+    async fn list(&self, owner: &UserId, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error> {
+        self.rows.list(owner, now, page).await
+    }
+
+    async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {
+        self.rows.history(owner, page).await
+    }
+
+    async fn revoke(&self, owner: &UserId, handle: &Handle, ending: &Ending) -> Result<Option<EndedSession>, Error> {
+        self.rows.revoke(owner, handle, ending).await
+    }
+
+    async fn revoke_all(
+        &self,
+        owner: &UserId,
+        keep: Option<&Handle>,
+        ending: &Ending,
+    ) -> Result<Vec<EndedSession>, Error> {
+        self.rows.revoke_all(owner, keep, ending).await
+    }
+
+    async fn revoke_everyone(&self, before: SystemTime, ending: &Ending) -> Result<(), Error> {
+        self.rows.revoke_everyone(before, ending).await
+    }
+
+    async fn tidy(&self, tidy: &Tidy<'_>) -> Result<Tidied, Error> {
+        self.rows.tidy(tidy).await
+    }
+}
+
+pub(crate) fn signed_out() -> Ending {
+    Ending { end: End::LoggedOut, at: at(START_MS), reason: None }
 }
 
 pub(crate) fn config() -> Config {

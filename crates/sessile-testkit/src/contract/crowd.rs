@@ -6,7 +6,7 @@ use std::time::Duration;
 use sessile_core::{Record, Store, Written};
 use tokio::task::JoinSet;
 
-use super::{Fixture, at, changed, document, found, key, later, load, record, stored, value};
+use super::{Fixture, at, changed, document, found, key, later, load, record, signed_out, stored, value};
 
 /// What each of `count` tasks that run at once made of the store, in no order. Every other task has the other instance.
 async fn crowd<S: Store, T, Fut>(stores: [&Arc<S>; 2], count: usize, task: impl Fn(Arc<S>, usize) -> Fut) -> Vec<T>
@@ -44,7 +44,7 @@ pub async fn two_instances_see_each_others_writes_at_once(fixture: impl Fixture)
         assert_eq!(other.rotate(&key(&name), &key("moved"), &read).await.unwrap(), Written::Done);
         assert!(load(&*one, &name).await.is_none());
         found(&*one, "moved").await;
-        assert!(one.remove(&key("moved")).await.unwrap());
+        assert!(one.remove(&key("moved"), &signed_out()).await.unwrap());
         assert!(load(&*other, "moved").await.is_none());
     }
 }
@@ -159,7 +159,7 @@ pub async fn nothing_revives_a_session_removed_meanwhile(fixture: impl Fixture) 
             let (key, record) = (key(&name), changed(&read, &number.to_string()));
             async move {
                 match number % 3 {
-                    _ if number == 6 => assert!(store.remove(&key).await.unwrap()),
+                    _ if number == 6 => assert!(store.remove(&key, &signed_out()).await.unwrap()),
                     0 => drop(store.load(&key, at(0)).await.unwrap()),
                     1 => assert_ne!(store.touch(&key, at(0), later()).await.unwrap(), Written::Stale),
                     _ => drop(store.update(&key, &record).await.unwrap()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sessile_core::{Store as _, Written};
 
-use super::{Fixture, at, changed, document, found, key, later, load, record, stored, value};
+use super::{Fixture, at, changed, document, found, key, later, load, record, signed_out, stored, value};
 
 /// The values and, where the store keeps text, nothing else about them changed either.
 async fn comes_back(fixture: impl Fixture, values: &[&str]) {
@@ -96,7 +96,7 @@ pub async fn hostile_session_keys_are_only_names(fixture: impl Fixture) {
         assert_eq!(store.rotate(&moved, &key(name), &read).await.unwrap(), Written::Done, "{name:?}");
     }
     for name in names {
-        assert!(store.remove(&key(name)).await.unwrap(), "{name:?}");
+        assert!(store.remove(&key(name), &signed_out()).await.unwrap(), "{name:?}");
         assert!(load(&store, name).await.is_none(), "{name:?}");
     }
 }
@@ -191,7 +191,7 @@ async fn poisoned(store: &impl sessile_core::Store, name: &str, record: &sessile
     let expired = later() + Duration::from_secs(2);
     assert!(store.load(&key(name), expired).await.unwrap().is_none(), "an expired row is absent, whatever it holds");
     assert_eq!(store.touch(&key(name), at(0), later()).await.unwrap(), Written::Done);
-    assert!(store.remove(&key(name)).await.unwrap(), "the row was still there");
+    assert!(store.remove(&key(name), &signed_out()).await.unwrap(), "the row was still there");
 }
 
 /// The same for rows that only another program can write.
@@ -204,7 +204,7 @@ pub async fn a_row_that_is_no_object_is_poisoned_and_left_alone(fixture: impl Fi
         }
         let error = store.load(&key(&name), at(0)).await.expect_err("the row is no session");
         assert!(error.is_poisoned() && !format!("{error:?}").contains("secret"), "{error:?}");
-        assert!(store.remove(&key(&name)).await.unwrap(), "the row was still there");
+        assert!(store.remove(&key(&name), &signed_out()).await.unwrap(), "the row was still there");
     }
 }
 
@@ -216,9 +216,9 @@ pub async fn a_poisoned_row_can_be_removed(fixture: impl Fixture) {
     for name in ["a", "b"] {
         assert_eq!(store.insert(&key(name), &record).await.unwrap(), Written::Done);
     }
-    assert!(store.remove(&key("a")).await.unwrap());
+    assert!(store.remove(&key("a"), &signed_out()).await.unwrap());
     if let Some(sweep) = store.sweep() {
-        assert_eq!(sweep.sweep(at(11_000), 10).await.unwrap(), 1);
+        assert_eq!(sweep.sweep(at(11_000), 10).await.unwrap().removed, 1);
     }
 }
 

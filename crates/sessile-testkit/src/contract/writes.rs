@@ -1,8 +1,8 @@
 //! What each call does, one at a time: nothing but `insert` creates, nothing but a fresh reading replaces.
 
-use sessile_core::{Store as _, Written};
+use sessile_core::{Fate, Store as _, Written};
 
-use super::{Fixture, at, changed, document, found, key, later, load, record, stored, value};
+use super::{Fixture, at, changed, document, found, key, later, load, record, signed_out, stored, value};
 
 /// `load` of a key that was never written.
 pub async fn an_unknown_session_is_absent(fixture: impl Fixture) {
@@ -150,7 +150,7 @@ pub async fn a_key_that_was_rotated_away_stays_gone(fixture: impl Fixture) {
     assert_eq!(store.update(&key("old"), &changed(&read, "2")).await.unwrap(), Written::Gone);
     assert_eq!(store.touch(&key("old"), at(0), later()).await.unwrap(), Written::Gone);
     assert_eq!(store.rotate(&key("old"), &key("third"), &read).await.unwrap(), Written::Gone);
-    assert!(!store.remove(&key("old")).await.unwrap());
+    assert!(!store.remove(&key("old"), &signed_out()).await.unwrap());
     assert!(load(&store, "old").await.is_none());
     assert!(load(&store, "third").await.is_none());
     assert_eq!(value(&store, "new").await.as_deref(), Some("1"));
@@ -166,16 +166,16 @@ pub async fn a_rotated_session_rotates_again(fixture: impl Fixture) {
         read = found(&store, to).await;
     }
     assert_eq!(store.update(&key("3"), &changed(&read, "2")).await.unwrap(), Written::Done);
-    assert!(store.remove(&key("3")).await.unwrap());
+    assert!(store.remove(&key("3"), &signed_out()).await.unwrap());
 }
 
 /// `remove` says whether there was a session.
 pub async fn remove_says_true_then_false(fixture: impl Fixture) {
     let store = fixture.open().await;
     stored(&store, "a", "1").await;
-    assert!(store.remove(&key("a")).await.unwrap());
-    assert!(!store.remove(&key("a")).await.unwrap());
-    assert!(!store.remove(&key("unknown")).await.unwrap());
+    assert!(store.remove(&key("a"), &signed_out()).await.unwrap());
+    assert!(!store.remove(&key("a"), &signed_out()).await.unwrap());
+    assert!(!store.remove(&key("unknown"), &signed_out()).await.unwrap());
     assert!(load(&store, "a").await.is_none());
 }
 
@@ -183,7 +183,7 @@ pub async fn remove_says_true_then_false(fixture: impl Fixture) {
 pub async fn a_removed_session_stays_gone_whatever_is_in_flight(fixture: impl Fixture) {
     let store = fixture.open().await;
     let read = stored(&store, "a", "1").await;
-    assert!(store.remove(&key("a")).await.unwrap());
+    assert!(store.remove(&key("a"), &signed_out()).await.unwrap());
     assert_eq!(store.update(&key("a"), &changed(&read, "2")).await.unwrap(), Written::Gone);
     assert_eq!(store.touch(&key("a"), at(0), later()).await.unwrap(), Written::Gone);
     assert_eq!(store.rotate(&key("a"), &key("b"), &read).await.unwrap(), Written::Gone);
@@ -201,34 +201,25 @@ pub async fn writes_leave_other_sessions_alone(fixture: impl Fixture) {
     assert_eq!(store.touch(&key("a"), at(0), at(5_000)).await.unwrap(), Written::Done);
     let read = found(&store, "a").await;
     assert_eq!(store.rotate(&key("a"), &key("b"), &read).await.unwrap(), Written::Done);
-    assert!(store.remove(&key("b")).await.unwrap());
+    assert!(store.remove(&key("b"), &signed_out()).await.unwrap());
     let still = found(&store, "other").await;
     assert_eq!((still.data, still.expires_at, still.revision), (other.data, other.expires_at, other.revision));
 }
 
 /// A sign-out that was overtaken by a rotation ends the session all the same; an old key is worth nothing later.
-pub async fn a_session_that_moved_is_removed_by_the_key_it_had(fixture: impl Fixture) {
-    let store = fixture.open().await;
-    let document = |trace: &str, moved_at: u128| {
-        let facts = format!(r#""sessile":{{"moved_from":"{trace}","moved_at":{moved_at}}}"#);
-        format!(r#"{{"cookie":{{"originalMaxAge":3600000,"path":"/"}},{facts}}}"#)
-    };
-    let moved_at = at(0).duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_millis();
-    for (name, trace) in [("moved", "trace"), ("another", "other trace")] {
-        assert_eq!(
-            store.insert(&key(name), &record(&document(trace, moved_at), later())).await.unwrap(),
-            Written::Done
-        );
+pub async fn a_session_that_moved_is_known_by_the_key_it_had(fixture: impl Fixture) {
+    let (store, other) = (fixture.open().await, fixture.open().await);
+    let read = stored(&store, "first", "1").await;
+    assert!(store.fate(&key("first")).await.unwrap().is_none(), "it has not moved");
+    assert_eq!(store.rotate(&key("first"), &key("second"), &read).await.unwrap(), Written::Done);
+    let read = found(&store, "second").await;
+    assert_eq!(store.rotate(&key("second"), &key("third"), &read).await.unwrap(), Written::Done);
+    for (from, expected) in [("first", "second"), ("second", "third")] {
+        match other.fate(&key(from)).await.unwrap() {
+            Some(Fate::Moved { to, at: when }) => assert_eq!((to, when), (key(expected), at(0))),
+            found => panic!("expected {from} to have moved, found {found:?}"),
+        }
     }
-    assert_eq!(store.insert(&key("plain"), &record(&super::document("1"), later())).await.unwrap(), Written::Done);
-    let second = std::time::Duration::from_secs(1);
-    let ends = later() - second..=later() + second;
-    assert!(!store.remove_moved("unknown", at(0), ends.clone()).await.unwrap());
-    assert!(!store.remove_moved("trace", at(1), ends.clone()).await.unwrap(), "it moved before that");
-    let elsewhere = later() + 2 * second..=later() + 3 * second;
-    assert!(!store.remove_moved("trace", at(0), elsewhere).await.unwrap(), "none that ends then");
-    assert!(store.remove_moved("trace", at(0), ends.clone()).await.unwrap());
-    assert!(!store.remove_moved("trace", at(0), ends).await.unwrap(), "once");
-    assert!(load(&store, "moved").await.is_none());
-    assert!(load(&store, "another").await.is_some() && load(&store, "plain").await.is_some());
+    assert!(store.fate(&key("third")).await.unwrap().is_none());
+    assert!(store.fate(&key("unknown")).await.unwrap().is_none());
 }
