@@ -12,6 +12,7 @@ use sessile_core::Error;
 use tokio::sync::oneshot;
 
 use crate::readers::Readers;
+use crate::registry_table::{self, Tables};
 use crate::statements::Statements;
 use crate::table::{self, Origin};
 use crate::{SqliteStore, failure, writer};
@@ -28,6 +29,9 @@ const READ_BUSY: Duration = Duration::from_millis(100);
 /// More connections than this read no faster.
 const MOST_READERS: usize = 8;
 
+/// More statements than there are, so that each connection prepares each of them once.
+const PREPARED: usize = 64;
+
 /// How to open a [`SqliteStore`].
 ///
 /// ```no_run
@@ -43,11 +47,12 @@ const MOST_READERS: usize = 8;
 pub struct SqliteBuilder {
     path: PathBuf,
     table: String,
+    registry: Option<String>,
 }
 
 impl SqliteBuilder {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, table: "session".into() }
+        Self { path, table: "session".into(), registry: None }
     }
 
     /// The table's name. Default: `session`. Its index is named after it: `IDX_session_expire`.
@@ -56,12 +61,19 @@ impl SqliteBuilder {
         self
     }
 
-    /// Opens the file and the table, creating what is missing. A new file can be read by its owner only (mode 0600). The
+    /// The name of the registry, the table of who is signed in where. Default: `sessions` beside the table `session`, else the
+    /// table's name and `_registry`. Two small tables are named after it: `sessions_cutoffs` and `sessions_moves`.
+    pub fn registry(mut self, name: impl Into<String>) -> Self {
+        self.registry = Some(name.into());
+        self
+    }
+
+    /// Opens the file and the tables, creating what is missing. A new file can be read by its owner only (mode 0600). The
     /// file is put into WAL mode, where it stays; other programs that use it are not disturbed by that.
     ///
     /// # Errors
     /// A [configuration error](Error::is_config) when the directory is missing, the file cannot be written or is no
-    /// database, or the table there cannot hold sessions; [unavailable](Error::is_unavailable) when another program keeps
+    /// database, or a table there cannot hold sessions or be their registry; [unavailable](Error::is_unavailable) when another program keeps
     /// the file locked for 5 s or the disk fails.
     pub async fn open(self) -> Result<SqliteStore, Error> {
         let (ready, opened) = oneshot::channel();
@@ -86,21 +98,22 @@ impl SqliteBuilder {
         create_file(&self.path)?;
         let mut connection = self.connection()?;
         self.configure(&connection)?;
-        let origin = table::ensure(&mut connection, &self.table)?;
-        let statements = Statements::on(&self.table);
-        statements
-            .prepare(&connection)
-            .map_err(|error| table::refused(&self.table, "a statement cannot run on it").with_source(error))?;
+        let tables = Tables::new(&self.table, self.registry.as_deref());
+        let origins = table::ensure(&mut connection, &tables)?;
+        let statements = Statements::on(&tables);
+        prepare(&connection, &statements, &tables)?;
         let count = thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
         let readers = (0..count).map(|_| self.reader()).collect::<Result<_, _>>()?;
-        Ok((connection, Readers::new(readers), Arc::new(statements), self.description(origin)))
+        Ok((connection, Readers::new(readers), Arc::new(statements), self.description(&tables, origins)))
     }
 
     /// The flags leave out URIs: a path is a path, whatever it looks like.
     fn connection(&self) -> Result<Connection, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Connection::open_with_flags(&self.path, flags)
-            .map_err(|error| unusable(&self.path, "it could not be opened").with_source(error))
+        let connection = Connection::open_with_flags(&self.path, flags)
+            .map_err(|error| unusable(&self.path, "it could not be opened").with_source(error))?;
+        connection.set_prepared_statement_cache_capacity(PREPARED);
+        Ok(connection)
     }
 
     fn reader(&self) -> Result<Connection, Error> {
@@ -130,13 +143,29 @@ impl SqliteBuilder {
         connection.busy_timeout(BUSY).map_err(failure::of)
     }
 
-    fn description(&self, origin: Origin) -> String {
-        let origin = match origin {
+    fn description(&self, tables: &Tables, origins: [Origin; 2]) -> String {
+        let [session, registry] = origins.map(|origin| match origin {
             Origin::Created => "created",
             Origin::Adopted => "adopted",
-        };
-        format!("SQLite, {}, table {} ({origin})", self.path.display(), self.table)
+        });
+        let Tables { session: table, registry: registry_table, .. } = tables;
+        format!("SQLite, {}, table {table} ({session}), registry {registry_table} ({registry})", self.path.display())
     }
+}
+
+/// Prepares every statement, so that a table on which one cannot run is found out at the start.
+fn prepare(connection: &Connection, statements: &Statements, tables: &Tables) -> Result<(), Error> {
+    let [on_sessions, on_registry] = statements.all();
+    let prepare = |sql: &&str| connection.prepare_cached(sql).map(drop);
+    let why = "a statement cannot run on it";
+    on_sessions
+        .iter()
+        .try_for_each(prepare)
+        .map_err(|error| table::refused(&tables.session, why).with_source(error))?;
+    on_registry
+        .iter()
+        .try_for_each(prepare)
+        .map_err(|error| registry_table::refused(&tables.registry, why).with_source(error))
 }
 
 /// SQLite would create the file too, but readable by everybody. Its `-wal` and `-shm` get the file's mode.

@@ -9,7 +9,7 @@ pub(crate) fn of(error: rusqlite::Error) -> Error {
         rusqlite::Error::FromSqlConversionFailure(..)
         | rusqlite::Error::InvalidColumnType(..)
         | rusqlite::Error::Utf8Error(..) => {
-            Error::poisoned("expected the row's `sess` to be text, found another type or broken UTF-8")
+            Error::poisoned("expected the row's columns to be text, and times in them, found something else")
         }
         other if other.sqlite_error_code() == Some(ErrorCode::TooBig) => {
             Error::value("expected a session that fits a row of SQLite, found a larger one").with_source(error)
@@ -29,6 +29,6 @@ pub(crate) fn unavailable(error: &rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             "the SQLite file is damaged; restore it from a backup"
         }
-        _ => "SQLite could not carry out a statement on the session table",
+        _ => "SQLite could not carry out a statement on the session table or the registry",
     })
 }

@@ -36,11 +36,18 @@
 //! (`synchronous=FULL`) at the price of one that is not.
 
 mod builder;
+mod entries;
 mod failure;
+mod lists;
 mod readers;
+mod registry;
+mod registry_table;
+mod rows;
 mod statements;
 mod store;
 mod table;
+mod tidy;
+mod times;
 mod writer;
 
 pub use builder::SqliteBuilder;

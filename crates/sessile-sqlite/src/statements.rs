@@ -1,144 +1,55 @@
-//! The SQL, and what its answers mean. Every function is one statement, or one and a look at why it changed nothing, and
-//! runs inside a transaction of the [writer](crate::writer), so that nothing comes between the two.
-//!
-//! A row is alive while `expire >= now`, in whole seconds rounded up, as connect-pg-simple has it. Writes compare through
-//! `unixepoch`, so that rows of other programs count whichever of SQLite's time formats they use; the sweep compares the
-//! text first, because that is what the index holds.
+//! What the store does in several statements: a session and its row in the registry change together. Each function runs in
+//! one [whole](crate::writer::whole) write, and asks everything before it changes anything, so that a refusal has written
+//! nothing.
 
-use std::ops::RangeInclusive;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
-use sessile_core::{Error, Record, Revision, StoreKey, Written};
+use rusqlite::Connection;
+use sessile_core::{
+    AtLimit, Device, End, EndedSession, Ending, Handle, SignIn, SignedIn, StoreKey, Swept, UserId, Written,
+};
 
-use crate::failure;
-use crate::table::quoted;
+use crate::entries::{Ended, Entries, GiveWay};
+use crate::lists::Lists;
+use crate::registry_table::Tables;
+use crate::rows::{Change, Rows};
+use crate::tidy::Tidying;
 
-/// The statements on one table.
+/// Every statement of a store.
 pub(crate) struct Statements {
-    load: String,
-    insert: String,
-    update: String,
-    rotate: String,
-    touch: String,
-    remove: String,
-    remove_moved: String,
-    is_alive: String,
-    sweep: String,
+    pub(crate) rows: Rows,
+    pub(crate) entries: Entries,
+    pub(crate) lists: Lists,
+    pub(crate) tidying: Tidying,
 }
 
-/// What an `update` or a `rotate` needs of a record.
-pub(crate) struct Change {
-    document: String,
-    revision: Option<Revision>,
-    seen: i64,
-    expire: i64,
-}
-
-impl From<&Record> for Change {
-    fn from(record: &Record) -> Self {
-        Self {
-            document: record.document(),
-            revision: record.revision.clone(),
-            seen: seconds(record.seen_at),
-            expire: seconds(record.expires_at),
-        }
-    }
-}
-
-impl Change {
-    /// NULL equals nothing, so a record that was never read replaces nothing.
-    fn revision(&self) -> Option<&str> {
-        self.revision.as_ref().map(Revision::as_str)
-    }
+/// A sign-in, ready to be written.
+pub(crate) struct Signing {
+    pub(crate) from: Option<StoreKey>,
+    pub(crate) to: StoreKey,
+    pub(crate) row: Change,
+    pub(crate) device: Device,
+    /// When the credentials were presented.
+    pub(crate) presented: SystemTime,
+    pub(crate) sign_in: SignIn,
+    /// When it is written.
+    pub(crate) at: SystemTime,
 }
 
 impl Statements {
-    pub(crate) fn on(table: &str) -> Self {
-        let table = quoted(table);
+    pub(crate) fn on(tables: &Tables) -> Self {
         Self {
-            load: format!(r#"SELECT unixepoch("expire"), "sess" FROM {table} WHERE "sid" = ?1"#),
-            insert: format!(
-                r#"INSERT INTO {table} ("sid", "sess", "expire") VALUES (?1, ?2, datetime(?3, 'unixepoch'))
-                   ON CONFLICT ("sid") DO NOTHING"#
-            ),
-            update: format!(
-                r#"UPDATE {table} SET "sess" = ?2, "expire" = datetime(?3, 'unixepoch')
-                   WHERE "sid" = ?1 AND "sess" = ?4 AND unixepoch("expire") >= ?5"#
-            ),
-            rotate: format!(
-                r#"UPDATE OR IGNORE {table} SET "sid" = ?6, "sess" = ?2, "expire" = datetime(?3, 'unixepoch')
-                   WHERE "sid" = ?1 AND "sess" = ?4 AND unixepoch("expire") >= ?5"#
-            ),
-            touch: format!(
-                r#"UPDATE {table} SET "expire" = datetime(?2, 'unixepoch')
-                   WHERE "sid" = ?1 AND unixepoch("expire") >= ?3"#
-            ),
-            remove: format!(r#"DELETE FROM {table} WHERE "sid" = ?1"#),
-            remove_moved: format!(
-                r#"DELETE FROM {table} WHERE "expire" BETWEEN datetime(?2, 'unixepoch') AND datetime(?3, 'unixepoch')
-                   AND json_valid("sess") AND "sess" ->> '$.sessile.moved_from' = ?1
-                   AND "sess" ->> '$.sessile.moved_at' >= ?4"#
-            ),
-            is_alive: format!(r#"SELECT 1 FROM {table} WHERE "sid" = ?1 AND unixepoch("expire") >= ?2"#),
-            sweep: format!(
-                r#"DELETE FROM {table} WHERE "sid" IN (SELECT "sid" FROM {table}
-                   WHERE "expire" < datetime(?1, 'unixepoch') AND unixepoch("expire") < ?1 LIMIT ?2)"#
-            ),
+            rows: Rows::on(tables),
+            entries: Entries::on(tables),
+            lists: Lists::on(tables),
+            tidying: Tidying::on(tables),
         }
     }
 
-    /// Prepares every statement, so that a table on which one cannot run is found out at the start.
-    pub(crate) fn prepare(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let Self { load, insert, update, rotate, touch, remove, remove_moved, is_alive, sweep } = self;
-        for sql in [load, insert, update, rotate, touch, remove, remove_moved, is_alive, sweep] {
-            connection.prepare_cached(sql)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn load(
-        &self,
-        connection: &Connection,
-        key: &StoreKey,
-        now: SystemTime,
-    ) -> Result<Option<Record>, Error> {
-        let Some((expire, document)) = self.row(connection, key, now).map_err(failure::of)? else { return Ok(None) };
-        let Some(expire) = expire else {
-            return Err(Error::poisoned("expected the row's `expire` to be YYYY-MM-DD HH:MM:SS, found something else"));
-        };
-        Record::stored(key, document, time(expire), now).map(Some)
-    }
-
-    /// The row as it lies there, unless it has expired. The end is `None` where it is not a time.
-    fn row(
-        &self,
-        connection: &Connection,
-        key: &StoreKey,
-        now: SystemTime,
-    ) -> rusqlite::Result<Option<(Option<i64>, String)>> {
-        let mut statement = connection.prepare_cached(&self.load)?;
-        let mut rows = statement.query([key.as_str()])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let expire: Option<i64> = row.get(0)?;
-        if expire.is_some_and(|expire| expire < seconds(now)) {
-            return Ok(None);
-        }
-        Ok(Some((expire, row.get(1)?)))
-    }
-
-    pub(crate) fn insert(&self, connection: &Connection, key: &StoreKey, row: &Change) -> rusqlite::Result<Written> {
-        let values = params![key.as_str(), row.document, row.expire];
-        let inserted = connection.prepare_cached(&self.insert)?.execute(values)?;
-        Ok(if inserted == 1 { Written::Done } else { Written::Stale })
-    }
-
-    pub(crate) fn update(&self, connection: &Connection, key: &StoreKey, row: &Change) -> rusqlite::Result<Written> {
-        let values = params![key.as_str(), row.document, row.expire, row.revision(), row.seen];
-        match connection.prepare_cached(&self.update)?.execute(values)? {
-            0 => self.why_unchanged(connection, key, row.seen),
-            _ => Ok(Written::Done),
-        }
+    /// Those on the session table, and those on the registry.
+    pub(crate) fn all(&self) -> [Vec<&str>; 2] {
+        let registry = [&self.entries.all()[..], &self.lists.all(), &self.tidying.all()].concat();
+        [self.rows.all().to_vec(), registry]
     }
 
     pub(crate) fn rotate(
@@ -147,88 +58,184 @@ impl Statements {
         from: &StoreKey,
         to: &StoreKey,
         row: &Change,
+        at: SystemTime,
     ) -> rusqlite::Result<Written> {
-        let values = params![from.as_str(), row.document, row.expire, row.revision(), row.seen, to.as_str()];
-        match connection.prepare_cached(&self.rotate)?.execute(values)? {
-            0 => self.why_unchanged(connection, from, row.seen),
-            _ => Ok(Written::Done),
+        let written = self.rows.rotate(connection, from, to, row)?;
+        if written == Written::Done {
+            self.entries.follow(connection, from, to, at)?;
+        }
+        Ok(written)
+    }
+
+    pub(crate) fn remove(&self, connection: &Connection, key: &StoreKey, ending: &Ending) -> rusqlite::Result<bool> {
+        self.entries.end_under(connection, key.as_str(), ending)?;
+        self.rows.remove(connection, key.as_str())
+    }
+
+    pub(crate) fn sweep(&self, connection: &Connection, now: SystemTime, limit: u32) -> rusqlite::Result<Swept> {
+        let ending = Ending { end: End::Expired, at: now, reason: None };
+        let mut swept = Swept::default();
+        for sid in self.rows.sweep(connection, now, limit)? {
+            let ended = self.entries.end_under(connection, sid, &ending)?;
+            swept.expired.extend(ended.into_iter().filter_map(|ended| ended.session));
+            swept.removed += 1;
+        }
+        Ok(swept)
+    }
+
+    pub(crate) fn revoke(
+        &self,
+        connection: &Connection,
+        owner: &UserId,
+        handle: &Handle,
+        ending: &Ending,
+    ) -> rusqlite::Result<Option<EndedSession>> {
+        let ended = self.entries.end_own(connection, owner, handle, ending)?;
+        Ok(self.remove_all(connection, ended)?.pop())
+    }
+
+    /// The cut-off is rounded up: a sign-in of the millisecond before counts as earlier.
+    pub(crate) fn revoke_all(
+        &self,
+        connection: &Connection,
+        owner: &UserId,
+        keep: Option<&Handle>,
+        ending: &Ending,
+        before: i64,
+    ) -> rusqlite::Result<Vec<EndedSession>> {
+        self.entries.cut_off(connection, owner.as_str(), before, ending)?;
+        let ended = self.entries.end_all(connection, owner, keep, ending)?;
+        self.remove_all(connection, ended)
+    }
+
+    /// Removes the sessions of rows that ended.
+    pub(crate) fn remove_all(&self, connection: &Connection, ended: Vec<Ended>) -> rusqlite::Result<Vec<EndedSession>> {
+        for sid in ended.iter().filter_map(|ended| ended.sid.as_deref()) {
+            self.rows.remove(connection, sid)?;
+        }
+        Ok(ended.into_iter().filter_map(|ended| ended.session).collect())
+    }
+
+    pub(crate) fn sign_in(&self, connection: &Connection, signing: &Signing) -> rusqlite::Result<SignedIn> {
+        let (entries, Signing { device, sign_in, at, .. }) = (&self.entries, signing);
+        if entries.is_cut_off(connection, &device.owner, signing.presented)? {
+            return Ok(SignedIn::CutOff);
+        }
+        let known = entries.known(connection, &device.handle)?;
+        if known.is_some_and(|(is_active, _)| !is_active) {
+            return Ok(SignedIn::Gone);
+        }
+        let too_many = self.too_many(connection, signing)?;
+        if too_many > 0 && sign_in.limit.is_some_and(|limit| limit.policy == AtLimit::Deny) {
+            return Ok(SignedIn::Full);
+        }
+        match self.write_row(connection, signing)? {
+            Written::Done => {}
+            Written::Gone => return Ok(SignedIn::Gone),
+            Written::Stale => return Ok(SignedIn::Stale),
+        }
+        let replaced = GiveWay {
+            under: &signing.to,
+            also: sign_in.replaces.as_ref(),
+            but: Some(&device.handle),
+            tombstone: signing.from.as_ref(),
+            at: *at,
+        };
+        entries.give_way(connection, &replaced)?;
+        let created_at = known.map_or(device.created_at, |(_, created_at)| created_at);
+        entries.put(connection, &signing.to, &Device { created_at, ..device.clone() })?;
+        self.evict(connection, signing, too_many).map(SignedIn::Done)
+    }
+
+    /// How many of the user's other sessions have to go for this one.
+    fn too_many(&self, connection: &Connection, signing: &Signing) -> rusqlite::Result<u32> {
+        let Signing { from, device, sign_in, at, .. } = signing;
+        let Some(limit) = sign_in.limit else { return Ok(0) };
+        let others = self.entries.count(connection, &device.owner, (&device.handle, from.as_ref()), *at)?;
+        Ok((others + 1).saturating_sub(limit.sessions.max(1)))
+    }
+
+    /// The session of a sign-in.
+    fn write_row(&self, connection: &Connection, signing: &Signing) -> rusqlite::Result<Written> {
+        let Signing { from, to, row, at, .. } = signing;
+        match from {
+            None => self.rows.insert(connection, to, row),
+            Some(from) => self.rotate(connection, from, to, row, *at),
         }
     }
 
-    pub(crate) fn touch(
+    fn evict(
+        &self,
+        connection: &Connection,
+        Signing { device, at, .. }: &Signing,
+        count: u32,
+    ) -> rusqlite::Result<Vec<EndedSession>> {
+        let ending = Ending { end: End::Evicted, at: *at, reason: None };
+        let mut evicted = Vec::new();
+        if count > 0 {
+            for id in self.entries.oldest(connection, &device.owner, &device.handle, *at, count)? {
+                let ended = self.entries.end_one(connection, &id, &ending)?;
+                evicted.extend(self.remove_all(connection, ended)?);
+            }
+        }
+        Ok(evicted)
+    }
+
+    pub(crate) fn align(
         &self,
         connection: &Connection,
         key: &StoreKey,
-        seen_at: SystemTime,
-        expires_at: SystemTime,
-    ) -> rusqlite::Result<Written> {
-        let values = params![key.as_str(), seconds(expires_at), seconds(seen_at)];
-        let touched = connection.prepare_cached(&self.touch)?.execute(values)?;
-        Ok(if touched == 1 { Written::Done } else { Written::Gone })
+        device: Option<&Device>,
+        at: SystemTime,
+    ) -> rusqlite::Result<Option<Handle>> {
+        if !self.rows.is_alive(connection, key, at)? {
+            return Ok(None);
+        }
+        let known = match device {
+            Some(device) => self.entries.known_under(connection, key, &device.owner)?,
+            None => None,
+        };
+        let former = GiveWay { but: known.as_ref(), ..GiveWay::former(key, at) };
+        self.entries.give_way(connection, &former)?;
+        let Some(device) = device.filter(|_| known.is_none()) else { return Ok(known) };
+        self.entries.put(connection, key, device)?;
+        Ok(Some(device.handle.clone()))
     }
-
-    pub(crate) fn remove(&self, connection: &Connection, key: &StoreKey) -> rusqlite::Result<bool> {
-        Ok(connection.prepare_cached(&self.remove)?.execute([key.as_str()])? == 1)
-    }
-
-    pub(crate) fn remove_moved(
-        &self,
-        connection: &Connection,
-        moved_from: &str,
-        since: SystemTime,
-        ends: &RangeInclusive<SystemTime>,
-    ) -> rusqlite::Result<bool> {
-        let values = params![moved_from, seconds(*ends.start()), seconds(*ends.end()), millis(since)];
-        Ok(connection.prepare_cached(&self.remove_moved)?.execute(values)? > 0)
-    }
-
-    pub(crate) fn sweep(&self, connection: &Connection, now: SystemTime, limit: u32) -> rusqlite::Result<u64> {
-        let removed = connection.prepare_cached(&self.sweep)?.execute(params![seconds(now), limit])?;
-        Ok(removed as u64)
-    }
-
-    /// A session that is alive was not as it was read, or the key it should move to is taken.
-    fn why_unchanged(&self, connection: &Connection, key: &StoreKey, seen: i64) -> rusqlite::Result<Written> {
-        let mut is_alive = connection.prepare_cached(&self.is_alive)?;
-        let alive = is_alive.query_row(params![key.as_str(), seen], |_| Ok(())).optional()?;
-        Ok(if alive.is_some() { Written::Stale } else { Written::Gone })
-    }
-}
-
-/// Seconds since 1970, rounded up, within the years that SQLite's times can show (0 to 9999).
-fn seconds(time: SystemTime) -> i64 {
-    const YEAR_0: i64 = -62_167_219_200;
-    const END_OF_9999: i64 = 253_402_300_799;
-    let whole = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
-    let seconds = match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => whole(since).saturating_add(i64::from(since.subsec_nanos() > 0)),
-        Err(before) => -whole(before.duration()),
-    };
-    seconds.clamp(YEAR_0, END_OF_9999)
-}
-
-fn millis(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-fn time(seconds: i64) -> SystemTime {
-    let span = Duration::from_secs(seconds.unsigned_abs());
-    if seconds < 0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span }
 }
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
+    use crate::table;
+
+    /// How SQLite would run this statement, one line for each table that it looks at.
+    fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let values = vec![None::<i64>; statement.parameter_count()];
+        let lines = statement.query_map(rusqlite::params_from_iter(values), |row| row.get(3)).unwrap();
+        lines.map(Result::unwrap).collect()
+    }
 
     #[test]
-    fn seconds_are_rounded_up_and_kept_within_what_sqlite_can_show() {
-        let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
-        for (millis, expected) in [(0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2)] {
-            assert_eq!(seconds(at(millis)), expected);
+    fn every_statement_goes_through_the_index_that_is_meant_for_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let tables = Tables::new("session", None);
+        table::ensure(&mut connection, &tables).unwrap();
+        let statements = Statements::on(&tables);
+        for sql in statements.all().concat() {
+            let plan = plan(&connection, sql);
+            assert!(plan.iter().all(|line| !line.starts_with("SCAN")), "{sql}\n{plan:?}");
         }
-        assert_eq!(seconds(UNIX_EPOCH - Duration::from_millis(1_500)), -1);
-        assert_eq!(seconds(UNIX_EPOCH + Duration::from_secs(1 << 40)), 253_402_300_799);
-        assert_eq!(time(seconds(at(61_000))), at(61_000));
-        assert_eq!(time(-2), UNIX_EPOCH - Duration::from_secs(2));
+        for (sql, index) in [
+            (&statements.lists.live, "r USING INDEX IDX_sessions_active (user_id=? AND (created_at,id)<(?,?))"),
+            (&statements.lists.history, "r USING INDEX IDX_sessions_ended (user_id=? AND (logged_out_at,id)<(?,?))"),
+            (&statements.entries.known_under, "USING INDEX IDX_sessions_sid (sid=?)"),
+        ] {
+            let plan = plan(&connection, sql);
+            assert!(plan[0].contains(index), "{plan:?}");
+            assert!(plan.iter().all(|line| !line.contains("TEMP")), "{sql} sorts: {plan:?}");
+        }
     }
 }

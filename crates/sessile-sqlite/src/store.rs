@@ -1,19 +1,20 @@
 //! The store: reads go to a connection at once, writes into the queue.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use sessile_core::{Error, Record, Store, StoreKey, Sweep, Written};
+use sessile_core::{Ending, Error, Fate, Record, Registry, Store, StoreKey, Sweep, Swept, Written};
 
 use crate::builder::SqliteBuilder;
 use crate::readers::Readers;
-use crate::statements::{Change, Statements};
-use crate::writer::Writer;
+use crate::rows::Change;
+use crate::statements::Statements;
+use crate::tidy::Walks;
+use crate::writer::{Writer, whole};
 
 /// Sessions in one SQLite file. Cloning gives another handle on the same connections.
 ///
@@ -28,6 +29,7 @@ struct Shared {
     statements: Arc<Statements>,
     readers: Readers,
     writer: Writer,
+    walks: Mutex<Walks>,
     description: String,
 }
 
@@ -47,15 +49,34 @@ impl SqliteStore {
     }
 
     pub(crate) fn new(statements: Arc<Statements>, readers: Readers, writer: Writer, description: String) -> Self {
-        Self { shared: Arc::new(Shared { statements, readers, writer, description }) }
+        Self { shared: Arc::new(Shared { statements, readers, writer, walks: Mutex::default(), description }) }
     }
 
-    async fn write<T: Send + 'static>(
+    /// How far the registry is brought into step.
+    pub(crate) fn walks(&self) -> &Mutex<Walks> {
+        &self.shared.walks
+    }
+
+    /// A query, at once.
+    pub(crate) fn read<T>(&self, query: impl FnOnce(&Statements, &Connection) -> T) -> T {
+        self.shared.readers.read(|connection| query(&self.shared.statements, connection))
+    }
+
+    /// A write of one statement.
+    pub(crate) async fn write<T: Send + 'static>(
         &self,
         write: impl FnOnce(&Statements, &Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let statements = self.shared.statements.clone();
         self.shared.writer.write(move |connection| write(&statements, connection)).await
+    }
+
+    /// A write of several statements.
+    pub(crate) async fn write_whole<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Statements, &Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.write(move |statements, connection| whole(connection, |connection| write(statements, connection))).await
     }
 }
 
@@ -68,42 +89,40 @@ impl fmt::Debug for SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn load(&self, key: &StoreKey, now: SystemTime) -> Result<Option<Record>, Error> {
-        self.shared.readers.read(|connection| self.shared.statements.load(connection, key, now))
+        self.read(|statements, connection| statements.rows.load(connection, key, now))
     }
 
     async fn insert(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
         let (key, row) = (key.clone(), Change::from(record));
-        self.write(move |statements, connection| statements.insert(connection, &key, &row)).await
+        self.write(move |statements, connection| statements.rows.insert(connection, &key, &row)).await
     }
 
     async fn update(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
         let (key, row) = (key.clone(), Change::from(record));
-        self.write(move |statements, connection| statements.update(connection, &key, &row)).await
+        self.write(move |statements, connection| statements.rows.update(connection, &key, &row)).await
     }
 
     async fn rotate(&self, from: &StoreKey, to: &StoreKey, record: &Record) -> Result<Written, Error> {
-        let (from, to, row) = (from.clone(), to.clone(), Change::from(record));
-        self.write(move |statements, connection| statements.rotate(connection, &from, &to, &row)).await
+        let (from, to, row, at) = (from.clone(), to.clone(), Change::from(record), record.seen_at);
+        self.write_whole(move |statements, connection| statements.rotate(connection, &from, &to, &row, at)).await
     }
 
     async fn touch(&self, key: &StoreKey, seen_at: SystemTime, expires_at: SystemTime) -> Result<Written, Error> {
         let key = key.clone();
-        self.write(move |statements, connection| statements.touch(connection, &key, seen_at, expires_at)).await
+        self.write(move |statements, connection| statements.rows.touch(connection, &key, seen_at, expires_at)).await
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
-        let key = key.clone();
-        self.write(move |statements, connection| statements.remove(connection, &key)).await
+    async fn remove(&self, key: &StoreKey, ending: &Ending) -> Result<bool, Error> {
+        let (key, ending) = (key.clone(), ending.clone());
+        self.write_whole(move |statements, connection| statements.remove(connection, &key, &ending)).await
     }
 
-    async fn remove_moved(
-        &self,
-        moved_from: &str,
-        since: SystemTime,
-        ends: RangeInclusive<SystemTime>,
-    ) -> Result<bool, Error> {
-        let moved_from = moved_from.to_owned();
-        self.write(move |statements, connection| statements.remove_moved(connection, &moved_from, since, &ends)).await
+    async fn fate(&self, key: &StoreKey) -> Result<Option<Fate>, Error> {
+        self.read(|statements, connection| statements.lists.fate(connection, key))
+    }
+
+    fn registry(&self) -> Option<&dyn Registry> {
+        Some(self)
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {
@@ -117,7 +136,7 @@ impl Store for SqliteStore {
 
 #[async_trait]
 impl Sweep for SqliteStore {
-    async fn sweep(&self, now: SystemTime, limit: u32) -> Result<u64, Error> {
-        self.write(move |statements, connection| statements.sweep(connection, now, limit)).await
+    async fn sweep(&self, now: SystemTime, limit: u32) -> Result<Swept, Error> {
+        self.write_whole(move |statements, connection| statements.sweep(connection, now, limit)).await
     }
 }

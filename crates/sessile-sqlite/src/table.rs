@@ -1,9 +1,11 @@
-//! The table: made when it is missing, adopted when it is there and fits, refused with a reason when it does not.
+//! The tables: made when they are missing, adopted when they are there and fit, refused with a reason when they do not. This
+//! is the session table, and what it shares with those of the [registry](crate::registry_table).
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 use sessile_core::Error;
 
 use crate::failure;
+use crate::registry_table::{self, Tables};
 
 /// Where the table came from, for the description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,26 +19,124 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Creates the table and its index, or checks the one that is there. One transaction, so that many processes may start
-/// at once.
-pub(crate) fn ensure(connection: &mut Connection, table: &str) -> Result<Origin, Error> {
-    if table.is_empty() || table.contains('\0') {
-        return Err(refused(table, "expected a name of at least one character and without U+0000"));
-    }
+/// Creates the tables and their indexes, or checks those that are there; says where the session table and the registry came
+/// from. One transaction, so that many processes may start at once.
+pub(crate) fn ensure(connection: &mut Connection, tables: &Tables) -> Result<[Origin; 2], Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure::of)?;
-    let origin = match kind(&transaction, table).map_err(failure::of)?.as_deref() {
-        None => {
-            create(&transaction, table)?;
-            Origin::Created
-        }
-        Some("table") => {
-            check(&transaction, table)?;
-            Origin::Adopted
-        }
-        Some(other) => return Err(refused(table, &format!("expected a table, found a {other}"))),
-    };
+    let session = SESSION.ensure(&transaction, &tables.session)?;
+    let registry = registry_table::ensure(&transaction, tables)?;
     transaction.commit().map_err(failure::of)?;
-    Ok(origin)
+    Ok([session, registry])
+}
+
+/// The session table.
+const SESSION: Shape = Shape {
+    purpose: "hold sessions",
+    remedy: "SqliteBuilder::table",
+    // Text that looks like a number would become one under another type than these, and ids may look like numbers.
+    columns: &[("sid", TEXT), ("sess", &["CHAR", "TEXT", "JSON"]), ("expire", TIME)],
+    nullable: &[],
+    key: "sid",
+    create,
+};
+
+/// Parts of the names of types under which SQLite leaves text alone.
+pub(crate) const TEXT: &[&str] = &["CHAR", "TEXT"];
+/// Those under which it leaves times alone.
+pub(crate) const TIME: &[&str] = &["CHAR", "TEXT", "DATE", "TIME"];
+
+/// What a table has to be like.
+pub(crate) struct Shape {
+    /// What it cannot do when it is not, in words.
+    pub(crate) purpose: &'static str,
+    /// What gives it another name.
+    pub(crate) remedy: &'static str,
+    /// Its columns, and the types that they may have.
+    pub(crate) columns: &'static [(&'static str, &'static [&'static str])],
+    /// Those of them that have to take NULL.
+    pub(crate) nullable: &'static [&'static str],
+    /// The one that identifies a row.
+    pub(crate) key: &'static str,
+    /// The statements that create it under this name.
+    pub(crate) create: fn(&str) -> String,
+}
+
+impl Shape {
+    /// Creates the table with its indexes, or checks it.
+    pub(crate) fn ensure(&self, transaction: &Transaction<'_>, table: &str) -> Result<Origin, Error> {
+        if table.is_empty() || table.contains('\0') {
+            return Err(self.refused(table, "expected a name of at least one character and without U+0000"));
+        }
+        match kind(transaction, table).map_err(failure::of)?.as_deref() {
+            None => self.create(transaction, table).map(|()| Origin::Created),
+            Some("table") => self.check(transaction, table).map(|()| Origin::Adopted),
+            Some(other) => Err(self.refused(table, &format!("expected a table, found a {other}"))),
+        }
+    }
+
+    fn create(&self, transaction: &Transaction<'_>, table: &str) -> Result<(), Error> {
+        transaction.execute_batch(&(self.create)(table)).map_err(|error| match error.sqlite_error_code() {
+            // An index of this name, or a name that SQLite keeps for itself.
+            Some(rusqlite::ErrorCode::Unknown) => self.refused(table, "it could not be created").with_source(error),
+            _ => failure::of(error),
+        })
+    }
+
+    fn check(&self, transaction: &Transaction<'_>, table: &str) -> Result<(), Error> {
+        let columns = columns(transaction, table).map_err(failure::of)?;
+        let is_unique = is_unique(transaction, table, self.key).map_err(failure::of)?;
+        let wrong = self.wrong_column(&columns).or_else(|| self.wrong_foreign_column(&columns)).or_else(|| {
+            let key = self.key;
+            let what = format!("expected its column `{key}` to be the primary key or UNIQUE, found that it is not");
+            (!is_unique).then_some(what)
+        });
+        wrong.map_or(Ok(()), |why| Err(self.refused(table, &why)))
+    }
+
+    /// What is wrong with the columns that are needed.
+    fn wrong_column(&self, columns: &[Column]) -> Option<String> {
+        self.columns.iter().find_map(|(name, types)| {
+            let Some(column) = columns.iter().find(|column| column.name.eq_ignore_ascii_case(name)) else {
+                let found: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+                return Some(format!("expected a column `{name}`, found {}", found.join(", ")));
+            };
+            if !column.is_one_of(types) {
+                let expected = types.iter().find(|part| **part == "TEXT").unwrap_or(&"INTEGER");
+                let found = if column.declared.is_empty() { "no type" } else { &column.declared };
+                return Some(format!("expected its column `{name}` to be {expected}, found {found}"));
+            }
+            let takes_null = !column.not_null || !self.nullable.contains(name);
+            (!takes_null).then(|| format!("expected its column `{name}` to take NULL, found that it is NOT NULL"))
+        })
+    }
+
+    /// A column of another program's, without which no row can be written.
+    fn wrong_foreign_column(&self, columns: &[Column]) -> Option<String> {
+        let ours = |column: &&Column| self.columns.iter().any(|(name, _)| column.name.eq_ignore_ascii_case(name));
+        let column = columns.iter().find(|column| column.not_null && !column.has_default && !ours(column))?;
+        Some(format!("its column `{}` is NOT NULL without a default, so no session could be created", column.name))
+    }
+
+    /// The error of a table that does not fit, or on which something else is wrong.
+    pub(crate) fn refused(&self, table: &str, why: &str) -> Error {
+        let (name, Self { purpose, remedy, .. }) = (quoted(table), self);
+        Error::config(format!(
+            "the SQLite table {name} cannot {purpose}: {why}; rename it, or choose another name with `{remedy}`"
+        ))
+    }
+}
+
+/// The error of a session table that statements cannot run on.
+pub(crate) fn refused(table: &str, why: &str) -> Error {
+    SESSION.refused(table, why)
+}
+
+fn create(table: &str) -> String {
+    let (name, index) = (quoted(table), quoted(&format!("IDX_{table}_expire")));
+    format!(
+        r#"CREATE TABLE {name} ("sid" TEXT NOT NULL PRIMARY KEY, "sess" TEXT NOT NULL, "expire" TEXT NOT NULL);
+           CREATE INDEX {index} ON {name} ("expire");"#
+    )
 }
 
 /// What goes by this name: `table`, `view` or `index`. SQLite's names know no case.
@@ -50,77 +150,39 @@ fn kind(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<Option<S
         .optional()
 }
 
-fn create(transaction: &Transaction<'_>, table: &str) -> Result<(), Error> {
-    let (name, index) = (quoted(table), quoted(&format!("IDX_{table}_expire")));
-    transaction
-        .execute_batch(&format!(
-            r#"CREATE TABLE {name} ("sid" TEXT NOT NULL PRIMARY KEY, "sess" TEXT NOT NULL, "expire" TEXT NOT NULL);
-               CREATE INDEX {index} ON {name} ("expire");"#
-        ))
-        .map_err(|error| match error.sqlite_error_code() {
-            // An index of this name, or a name that SQLite keeps for itself.
-            Some(rusqlite::ErrorCode::Unknown) => refused(table, "it could not be created").with_source(error),
-            _ => failure::of(error),
-        })
-}
-
 struct Column {
     name: String,
     declared: String,
-    /// A row cannot be inserted without a value for it.
-    required: bool,
+    not_null: bool,
+    /// A row can be inserted without a value for it.
+    has_default: bool,
 }
 
-fn check(transaction: &Transaction<'_>, table: &str) -> Result<(), Error> {
-    let columns = columns(transaction, table).map_err(failure::of)?;
-    // Text that looks like a number would become one under another type than these, and ids may look like numbers.
-    for (name, types) in [
-        ("sid", &["CHAR", "TEXT"][..]),
-        ("sess", &["CHAR", "TEXT", "JSON"]),
-        ("expire", &["CHAR", "TEXT", "DATE", "TIME"]),
-    ] {
-        let Some(column) = columns.iter().find(|column| column.name.eq_ignore_ascii_case(name)) else {
-            let found: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
-            return Err(refused(table, &format!("expected a column `{name}`, found {}", found.join(", "))));
-        };
-        if !types.iter().any(|part| column.declared.contains(part)) || column.declared.contains("INT") {
-            let found = if column.declared.is_empty() { "no type" } else { &column.declared };
-            return Err(refused(table, &format!("expected its column `{name}` to be TEXT, found {found}")));
-        }
+impl Column {
+    /// SQLite takes any type with INT in it for a number.
+    fn is_one_of(&self, types: &[&str]) -> bool {
+        let is_number = self.declared.contains("INT");
+        types.iter().any(|part| self.declared.contains(part)) && is_number == types.contains(&"INT")
     }
-    let ours = |column: &Column| ["sid", "sess", "expire"].iter().any(|name| column.name.eq_ignore_ascii_case(name));
-    if let Some(column) = columns.iter().find(|column| column.required && !ours(column)) {
-        let what =
-            format!("its column `{}` is NOT NULL without a default, so no session could be created", column.name);
-        return Err(refused(table, &what));
-    }
-    if !sid_is_unique(transaction, table).map_err(failure::of)? {
-        return Err(refused(table, "expected its column `sid` to be the primary key or UNIQUE, found that it is not"));
-    }
-    Ok(())
 }
 
 fn columns(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<Vec<Column>> {
+    let column = |row: &rusqlite::Row<'_>| {
+        Ok(Column { name: row.get(0)?, declared: row.get(1)?, not_null: row.get(2)?, has_default: row.get(3)? })
+    };
     transaction
-        .prepare(r#"SELECT name, upper(type), "notnull" AND dflt_value IS NULL AND pk = 0 FROM pragma_table_info(?1)"#)?
-        .query_map([table], |row| Ok(Column { name: row.get(0)?, declared: row.get(1)?, required: row.get(2)? }))?
+        .prepare(r#"SELECT name, upper(type), "notnull", dflt_value IS NOT NULL OR pk > 0 FROM pragma_table_info(?1)"#)?
+        .query_map([table], column)?
         .collect()
 }
 
-fn sid_is_unique(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<bool> {
+fn is_unique(transaction: &Transaction<'_>, table: &str, column: &str) -> rusqlite::Result<bool> {
     transaction.query_row(
         r#"SELECT EXISTS (SELECT 1 FROM pragma_index_list(?1) AS list WHERE list."unique" AND NOT list.partial
-             AND (SELECT group_concat(name) FROM pragma_index_info(list.name)) = 'sid' COLLATE NOCASE)"#,
-        [table],
+             AND (SELECT group_concat(name) FROM pragma_index_info(list.name)) = ?2 COLLATE NOCASE)"#,
+        [table, column],
         |row| row.get(0),
     )
-}
-
-pub(crate) fn refused(table: &str, why: &str) -> Error {
-    Error::config(format!(
-        "the SQLite table {} cannot hold sessions: {why}; rename it, or choose another name with `SqliteBuilder::table`",
-        quoted(table)
-    ))
 }
 
 #[cfg(test)]

@@ -65,6 +65,23 @@ fn stopped() -> Error {
     Error::unavailable("the thread that writes to the SQLite file has ended; open the store again")
 }
 
+/// Runs a write of several statements: all of them, or none when one fails. The transaction is shared with other writes and
+/// goes on.
+pub(crate) fn whole<T>(
+    connection: &Connection,
+    write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.prepare_cached("SAVEPOINT write")?.execute([])?;
+    let written = write(connection);
+    if written.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK TO write").inspect_err(|_| give_up(connection))?;
+    }
+    if !connection.is_autocommit() {
+        connection.prepare_cached("RELEASE write")?.execute([])?;
+    }
+    written
+}
+
 /// The thread's life.
 pub(crate) fn run(connection: &Connection, Jobs(mut jobs): Jobs) {
     while let Some(first) = jobs.blocking_recv() {
@@ -94,7 +111,7 @@ fn commit_together(connection: &Connection, jobs: Vec<Job>) {
     }
 }
 
-/// Ends what a failed COMMIT left open, so that no other program waits for it.
+/// Ends a transaction that cannot be committed, so that nothing of it is, and no other program waits for it.
 fn give_up(connection: &Connection) {
     if !connection.is_autocommit()
         && let Err(error) = connection.execute_batch("ROLLBACK")
@@ -149,6 +166,30 @@ mod tests {
         assert!(one.is_ok() && other.is_ok());
         assert!(wrong.unwrap_err().is_unavailable());
         assert_eq!(children(&writer).await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_write_of_several_statements_is_whole_or_not_there() {
+        let several = |sql: [&'static str; 2]| {
+            move |connection: &Connection| {
+                whole(connection, |connection| sql.iter().try_for_each(|sql| connection.execute_batch(sql)))
+            }
+        };
+        let (writer, jobs) = queue();
+        let (one, half, other, ()) = tokio::join!(
+            writer.write(several(["INSERT INTO parent VALUES (1)", "INSERT INTO child VALUES (1)"])),
+            writer.write(several(["INSERT INTO parent VALUES (2)", "INSERT INTO nowhere VALUES (2)"])),
+            writer.write(several(["INSERT INTO parent VALUES (3)", "INSERT INTO child VALUES (3)"])),
+            start(memory(), jobs),
+        );
+        assert!(one.is_ok() && half.is_err() && other.is_ok());
+        let parents = "SELECT group_concat(id) FROM parent";
+        let left = writer.write(move |connection| connection.query_row(parents, [], |row| row.get::<_, String>(0)));
+        assert_eq!(left.await.unwrap(), "1,3");
+        // SQLite may give up the whole transaction in the middle of it.
+        let given_up = several(["INSERT INTO parent VALUES (4)", "ROLLBACK; INSERT INTO nowhere VALUES (4)"]);
+        assert!(writer.write(given_up).await.is_err());
+        execute(&writer, "INSERT INTO parent VALUES (4)").await.unwrap();
     }
 
     #[tokio::test]

@@ -1,0 +1,173 @@
+//! What is asked of the registry: lists of devices, and what became of a session. These queries run on the
+//! [readers](crate::readers).
+//!
+//! Each list goes through an index that holds a user's rows in the order of the list and no other rows, so a page costs
+//! what a page costs, however many sessions a user has or had.
+
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+use sessile_core::{
+    Cursor, Device, DeviceFacts, End, EndedSession, Ending, Error, Fate, Handle, Page, StoreKey, UserId,
+};
+
+use crate::failure;
+use crate::registry_table::Tables;
+use crate::table::quoted;
+use crate::times::{from_millis, millis, read, seconds, text};
+
+/// An operator may end a session by its status alone.
+const ENDED_AT: &str = "coalesce(r.logged_out_at, r.updated_at)";
+
+/// The queries.
+pub(crate) struct Lists {
+    pub(crate) live: String,
+    pub(crate) history: String,
+    moved_to: String,
+    ended_under: String,
+}
+
+/// A row as it lies there. A time is `None` where it cannot be read, or is not there.
+struct Entry {
+    id: String,
+    owner: String,
+    ip: Option<String>,
+    facts: DeviceFacts,
+    created_at: Option<i64>,
+    authenticated_at: Option<i64>,
+    last_seen_at: Option<i64>,
+    expires_at: Option<i64>,
+    status: String,
+    ended_at: Option<i64>,
+    reason: Option<Box<str>>,
+}
+
+impl Lists {
+    pub(crate) fn on(tables: &Tables) -> Self {
+        let (registry, moves) = (quoted(&tables.registry), quoted(&tables.moves));
+        let [created, authenticated, seen, expires, ended] =
+            ["r.created_at", "r.authenticated_at", "r.last_seen_at", "r.expires_at", ENDED_AT].map(read);
+        let entry = format!(
+            "r.id, r.user_id, r.ip_address, r.user_agent, r.device, r.auth_method, {created}, {authenticated}, {seen}, \
+             {expires}, r.status, {ended}, r.end_reason"
+        );
+        Self {
+            live: format!(
+                "SELECT {entry} FROM {} AND r.user_id = ?1 AND (r.created_at, r.id) < {}
+                 ORDER BY r.created_at DESC, r.id DESC LIMIT ?5",
+                tables.live(2),
+                cursor(3, 4)
+            ),
+            history: format!(
+                "SELECT {entry} FROM {registry} AS r
+                 WHERE r.status <> 'active' AND r.user_id = ?1 AND (r.logged_out_at, r.id) < {}
+                 ORDER BY r.logged_out_at DESC, r.id DESC LIMIT ?4",
+                cursor(2, 3)
+            ),
+            moved_to: format!("SELECT moved_to, {} FROM {moves} WHERE sid = ?1", read("moved_at")),
+            ended_under: format!(
+                "SELECT {entry} FROM {registry} AS r WHERE r.sid = ?1 AND r.status <> 'active'
+                 ORDER BY r.logged_out_at DESC LIMIT 1"
+            ),
+        }
+    }
+
+    pub(crate) fn all(&self) -> [&str; 4] {
+        let Self { live, history, moved_to, ended_under } = self;
+        [live, history, moved_to, ended_under]
+    }
+
+    pub(crate) fn live(
+        &self,
+        connection: &Connection,
+        owner: &UserId,
+        now: SystemTime,
+        page: &Page,
+    ) -> Result<Vec<Device>, Error> {
+        let (at, handle) = begin(page.after.as_ref());
+        devices(connection, &self.live, params![owner.as_str(), seconds(now), at, handle, page.limit])
+    }
+
+    pub(crate) fn history(&self, connection: &Connection, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {
+        let (at, handle) = begin(page.after.as_ref());
+        devices(connection, &self.history, params![owner.as_str(), at, handle, page.limit])
+    }
+
+    pub(crate) fn fate(&self, connection: &Connection, key: &StoreKey) -> Result<Option<Fate>, Error> {
+        let moved = self.moved_to(connection, key).map_err(failure::of)?;
+        if moved.is_some() {
+            return Ok(moved);
+        }
+        let device = devices(connection, &self.ended_under, [key.as_str()])?.pop();
+        Ok(device.and_then(|Device { handle, owner, facts, ended, .. }| {
+            Some(Fate::Ended(EndedSession { handle, owner, ip: facts.ip }, ended?))
+        }))
+    }
+
+    fn moved_to(&self, connection: &Connection, key: &StoreKey) -> rusqlite::Result<Option<Fate>> {
+        let moved = |row: &Row<'_>| {
+            let to: String = row.get(0)?;
+            Ok(Fate::Moved { to: StoreKey::stored(&to), at: from_millis(row.get(1)?) })
+        };
+        connection.prepare_cached(&self.moved_to)?.query_row([key.as_str()], moved).optional()
+    }
+}
+
+/// SQL: where a page begins, as text. The first one begins after every time and every handle.
+fn cursor(at: u8, handle: u8) -> String {
+    format!("(coalesce({}, '~'), coalesce(?{handle}, '~'))", text(at))
+}
+
+/// The parameters of [`cursor`].
+fn begin(after: Option<&Cursor>) -> (Option<i64>, Option<&str>) {
+    (after.map(|cursor| millis(cursor.at)), after.map(|cursor| cursor.handle.as_str()))
+}
+
+fn devices(connection: &Connection, sql: &str, values: impl Params) -> Result<Vec<Device>, Error> {
+    let entries =
+        || -> rusqlite::Result<Vec<Entry>> { connection.prepare_cached(sql)?.query_map(values, Entry::of)?.collect() };
+    let devices = entries().map_err(failure::of)?.into_iter().map(Entry::device);
+    devices.collect::<Option<_>>().ok_or_else(|| {
+        Error::poisoned(
+            "expected a row of the registry to have a handle, times as YYYY-MM-DD HH:MM:SS.SSS and a known status, \
+             found something else",
+        )
+    })
+}
+
+impl Entry {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            owner: row.get(1)?,
+            ip: row.get(2)?,
+            facts: DeviceFacts { ip: None, user_agent: row.get(3)?, device: row.get(4)?, auth_method: row.get(5)? },
+            created_at: row.get(6)?,
+            authenticated_at: row.get(7)?,
+            last_seen_at: row.get(8)?,
+            expires_at: row.get(9)?,
+            status: row.get(10)?,
+            ended_at: row.get(11)?,
+            reason: row.get(12)?,
+        })
+    }
+
+    /// `None` when the row cannot be understood.
+    fn device(self) -> Option<Device> {
+        let ended = match (self.status.as_str(), self.ended_at) {
+            ("active", _) => None,
+            (word, Some(at)) => Some(Ending { end: End::parse(word)?, at: from_millis(at), reason: self.reason }),
+            (_, None) => return None,
+        };
+        Some(Device {
+            handle: Handle::parse(&self.id)?,
+            owner: UserId::from(self.owner),
+            facts: DeviceFacts { ip: self.ip.and_then(|ip| ip.parse().ok()), ..self.facts },
+            created_at: from_millis(self.created_at?),
+            authenticated_at: self.authenticated_at.map(from_millis),
+            last_seen_at: from_millis(self.last_seen_at?),
+            expires_at: from_millis(self.expires_at?),
+            ended,
+        })
+    }
+}

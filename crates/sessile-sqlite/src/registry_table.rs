@@ -1,0 +1,179 @@
+//! The registry's tables: one of sessions that have or had an owner, and two small ones beside it, for the times before
+//! which sign-ins count no more, and for the keys that sessions moved from within the last hour.
+
+use rusqlite::Transaction;
+use sessile_core::Error;
+
+use crate::table::{Origin, Shape, TEXT, TIME, quoted};
+
+/// The names of all tables.
+pub(crate) struct Tables {
+    pub(crate) session: String,
+    pub(crate) registry: String,
+    pub(crate) cut_offs: String,
+    pub(crate) moves: String,
+}
+
+impl Tables {
+    /// The registry is named after the session table, unless it has a name of its own.
+    pub(crate) fn new(session: &str, registry: Option<&str>) -> Self {
+        let registry = match registry {
+            Some(name) => name.to_owned(),
+            None if session.eq_ignore_ascii_case("session") => "sessions".to_owned(),
+            None => format!("{session}_registry"),
+        };
+        Self {
+            session: session.to_owned(),
+            cut_offs: format!("{registry}_cutoffs"),
+            moves: format!("{registry}_moves"),
+            registry,
+        }
+    }
+
+    /// SQL: the active rows `r` of the registry whose session is alive at the time in this parameter; conditions may follow
+    /// with `AND`. `CROSS JOIN` is SQLite's way to say which table is read first: the registry, through an index of its own.
+    pub(crate) fn live(&self, now: u8) -> String {
+        let (session, registry) = (quoted(&self.session), quoted(&self.registry));
+        format!(
+            r#"{registry} AS r CROSS JOIN {session} AS s ON s."sid" = r.sid AND unixepoch(s."expire") >= ?{now}
+               WHERE r.status = 'active'"#
+        )
+    }
+
+    /// SQL: the session of the row `r` of the registry is alive at the time in this parameter.
+    pub(crate) fn is_alive(&self, now: u8) -> String {
+        let session = quoted(&self.session);
+        format!(r#"EXISTS (SELECT 1 FROM {session} AS s WHERE s."sid" = r.sid AND unixepoch(s."expire") >= ?{now})"#)
+    }
+}
+
+/// Creates the tables or checks them; says where the registry came from.
+pub(crate) fn ensure(transaction: &Transaction<'_>, tables: &Tables) -> Result<Origin, Error> {
+    let origin = REGISTRY.ensure(transaction, &tables.registry)?;
+    CUT_OFFS.ensure(transaction, &tables.cut_offs)?;
+    MOVES.ensure(transaction, &tables.moves)?;
+    Ok(origin)
+}
+
+/// The error of a registry that statements cannot run on.
+pub(crate) fn refused(registry: &str, why: &str) -> Error {
+    REGISTRY.refused(registry, why)
+}
+
+const PURPOSE: &str = "serve the registry of sessions";
+const REMEDY: &str = "SqliteBuilder::registry";
+
+const REGISTRY: Shape = Shape {
+    purpose: PURPOSE,
+    remedy: REMEDY,
+    columns: &[
+        ("id", TEXT),
+        ("sid", TEXT),
+        ("user_id", TEXT),
+        ("status", TEXT),
+        ("ip_address", TEXT),
+        ("user_agent", TEXT),
+        ("device", TEXT),
+        ("auth_method", TEXT),
+        ("expires_at", TIME),
+        ("created_at", TIME),
+        ("updated_at", TIME),
+        ("last_seen_at", TIME),
+        ("authenticated_at", TIME),
+        ("logged_out_at", TIME),
+        ("end_reason", TEXT),
+    ],
+    nullable: &[
+        "sid",
+        "ip_address",
+        "user_agent",
+        "device",
+        "auth_method",
+        "authenticated_at",
+        "logged_out_at",
+        "end_reason",
+    ],
+    key: "id",
+    create: create_registry,
+};
+
+const CUT_OFFS: Shape = Shape {
+    purpose: PURPOSE,
+    remedy: REMEDY,
+    columns: &[
+        ("user_id", TEXT),
+        ("not_before", TIME),
+        ("swept", &["INT"]),
+        ("status", TEXT),
+        ("ended_at", TIME),
+        ("end_reason", TEXT),
+    ],
+    nullable: &["end_reason"],
+    key: "user_id",
+    create: create_cut_offs,
+};
+
+const MOVES: Shape = Shape {
+    purpose: PURPOSE,
+    remedy: REMEDY,
+    columns: &[("sid", TEXT), ("moved_to", TEXT), ("moved_at", TIME)],
+    nullable: &[],
+    key: "sid",
+    create: create_moves,
+};
+
+fn create_registry(table: &str) -> String {
+    let name = quoted(table);
+    let index = |what: &str| quoted(&format!("IDX_{table}_{what}"));
+    let (by_sid, active, ended, old) = (index("sid"), index("active"), index("ended"), index("logged_out_at"));
+    format!(
+        "CREATE TABLE {name} (id TEXT PRIMARY KEY NOT NULL, sid TEXT, user_id TEXT NOT NULL, \
+           status TEXT NOT NULL DEFAULT 'active' \
+             CHECK (status IN ('active', 'logged_out', 'revoked', 'expired', 'evicted')), \
+           ip_address TEXT, user_agent TEXT, device TEXT, auth_method TEXT, \
+           expires_at TEXT NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, last_seen_at TEXT NOT NULL, \
+           authenticated_at TEXT, logged_out_at TEXT, end_reason TEXT); \
+         CREATE INDEX {by_sid} ON {name} (sid); \
+         CREATE INDEX {active} ON {name} (user_id, created_at DESC, id DESC) WHERE status = 'active'; \
+         CREATE INDEX {ended} ON {name} (user_id, logged_out_at DESC, id DESC) WHERE status <> 'active'; \
+         CREATE INDEX {old} ON {name} (logged_out_at) WHERE status <> 'active';"
+    )
+}
+
+/// `status`, `ended_at` and `end_reason` are what the registry will say of the sessions that a cut-off ends.
+fn create_cut_offs(table: &str) -> String {
+    let name = quoted(table);
+    format!(
+        "CREATE TABLE {name} (user_id TEXT PRIMARY KEY NOT NULL, not_before TEXT, swept INTEGER NOT NULL DEFAULT 0, \
+           status TEXT, ended_at TEXT, end_reason TEXT) WITHOUT ROWID;"
+    )
+}
+
+fn create_moves(table: &str) -> String {
+    let (name, index) = (quoted(table), quoted(&format!("IDX_{table}_moved_at")));
+    format!(
+        "CREATE TABLE {name} (sid TEXT PRIMARY KEY NOT NULL, moved_to TEXT NOT NULL, moved_at TEXT NOT NULL) \
+           WITHOUT ROWID; \
+         CREATE INDEX {index} ON {name} (moved_at);"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_is_named_after_the_session_table() {
+        for (session, registry, expected) in [
+            ("session", None, "sessions"),
+            ("Session", None, "sessions"),
+            ("user_sessions", None, "user_sessions_registry"),
+            ("session", Some("devices"), "devices"),
+        ] {
+            let tables = Tables::new(session, registry);
+            assert_eq!(tables.registry, expected);
+            assert_eq!(tables.cut_offs, format!("{expected}_cutoffs"));
+            assert_eq!(tables.moves, format!("{expected}_moves"));
+        }
+    }
+}
