@@ -13,6 +13,7 @@ pub struct PostgresBuilder {
     pub(crate) url: String,
     pub(crate) table: String,
     pub(crate) schema: Option<String>,
+    pub(crate) registry: Option<String>,
     pub(crate) connections: usize,
     pub(crate) pool_max: usize,
     pub(crate) pool_idle: Duration,
@@ -27,6 +28,7 @@ impl PostgresBuilder {
             url,
             table: "session".into(),
             schema: None,
+            registry: None,
             connections: 2,
             pool_max: 10,
             pool_idle: Duration::from_secs(30),
@@ -45,6 +47,14 @@ impl PostgresBuilder {
     /// The table's schema. Default: the first one of the connection's `search_path`.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = Some(schema.into());
+        self
+    }
+
+    /// The name of the registry's table, which is in the same schema, and from which those of two more are made:
+    /// `…_cutoffs` and `…_moves`. Default `sessions` where the table is called `session`, else the table's name and
+    /// `_registry`, so that each session table of a schema has a registry of its own.
+    pub fn registry(mut self, registry: impl Into<String>) -> Self {
+        self.registry = Some(registry.into());
         self
     }
 
@@ -85,10 +95,11 @@ impl PostgresBuilder {
         self
     }
 
-    /// Connects, and creates the table when it is missing. Safe when many processes do so at once.
+    /// Connects, and creates the tables that are missing. Safe when many processes do so at once.
     ///
     /// # Errors
-    /// When the settings are wrong, the server cannot be reached, or the existing table is not a session table.
+    /// When the settings are wrong, the server cannot be reached, an existing table is of another kind, or this role may
+    /// not create or use one.
     pub async fn connect(self) -> Result<PostgresStore, Error> {
         let store = self.connect_lazy()?;
         store.prepare().await?;
@@ -113,6 +124,7 @@ impl fmt::Debug for PostgresBuilder {
         f.debug_struct("PostgresBuilder")
             .field("schema", &self.schema)
             .field("table", &self.table)
+            .field("registry", &self.registry)
             .finish_non_exhaustive()
     }
 }

@@ -34,6 +34,11 @@ impl Failure {
         stale_plan || error.code().is_some_and(|code| LOST.contains(code))
     }
 
+    /// The server undid everything because of what others did at the same moment: trying again helps.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.is(&SqlState::T_R_DEADLOCK_DETECTED) || self.is(&SqlState::T_R_SERIALIZATION_FAILURE)
+    }
+
     pub(crate) fn is(&self, state: &SqlState) -> bool {
         matches!(self, Self::Server(error) if error.code() == Some(state))
     }
@@ -79,8 +84,8 @@ fn server_error(error: tokio_postgres::Error) -> Error {
         return Error::unavailable("PostgreSQL could not be reached").with_source(error);
     };
     let (code, text) = (db.code().code().to_owned(), db.message().to_owned());
-    // Data exceptions: a value that this column cannot hold.
-    if code.starts_with("22") {
+    // Data exceptions: a value that this column cannot hold, or that is too long for an index.
+    if code.starts_with("22") || code == "54000" {
         return Error::value(format!("PostgreSQL cannot store the session (SQLSTATE {code})"));
     }
     Error::unavailable(format!("PostgreSQL answered: {text} (SQLSTATE {code})"))

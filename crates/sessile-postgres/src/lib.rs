@@ -16,16 +16,30 @@
 //! # Ok(()) }
 //! ```
 
+mod align;
 mod builder;
+mod catalogue;
 mod connect;
 mod failure;
+mod guard;
 mod lanes;
 mod lease;
+mod names;
 mod private;
 mod reads;
+mod registry;
+mod registry_table;
+mod rows;
+mod sign_in;
+mod sql;
 mod store;
 mod table;
+mod tidy;
+mod tidy_sql;
+mod time;
 mod tls;
+mod transaction;
 
 pub use builder::PostgresBuilder;
+pub use guard::Migration;
 pub use store::PostgresStore;

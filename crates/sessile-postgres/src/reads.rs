@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sessile_core::{Error, StoreKey};
+use sessile_core::{CutOff, Error, StoreKey};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_postgres::Row;
@@ -15,7 +15,8 @@ use tokio_postgres::types::Type;
 use crate::failure::Failure;
 use crate::lanes::{Lanes, Text};
 use crate::private::Private;
-use crate::table::Sql;
+use crate::sql::Sql;
+use crate::time::moment;
 
 /// A lane with fewer reads than this takes another one as it comes.
 const ALONE: usize = 4;
@@ -39,6 +40,8 @@ pub(crate) struct Reads {
 pub(crate) struct Stored {
     pub(crate) document: Arc<str>,
     pub(crate) expires_at: f64,
+    /// Everyone's cut-off, read along.
+    pub(crate) cut_off: Option<CutOff>,
 }
 
 struct Queue {
@@ -145,7 +148,7 @@ async fn together(place: Place, waiting: Vec<Waiting>) {
     // They began within a moment; who began later looks again at what was still alive for the first.
     let now = waiting.iter().map(|waiting| waiting.now).fold(f64::INFINITY, f64::min);
     let Ok(rows) = reads.lanes.query(*lane, MANY, &[&Private(&keys), &now], reads.limit).await else { return };
-    let found = rows.iter().map(|row| Ok((row.try_get(2)?, stored(row)?)));
+    let found = rows.iter().map(|row| Ok((row.try_get(4)?, stored(row)?)));
     let Ok(found) = found.collect::<Result<HashMap<&str, Stored>, tokio_postgres::Error>>() else { return };
     drop(place);
     for Waiting { key, now, reply } in waiting {
@@ -156,5 +159,8 @@ async fn together(place: Place, waiting: Vec<Waiting>) {
 }
 
 fn stored(row: &Row) -> Result<Stored, tokio_postgres::Error> {
-    Ok(Stored { document: row.try_get::<_, &str>(0)?.into(), expires_at: row.try_get(1)? })
+    let before = row.try_get::<_, Option<f64>>(2)?.map(moment);
+    let swept = row.try_get::<_, Option<bool>>(3)?.unwrap_or_default();
+    let cut_off = before.map(|before| CutOff { before, swept });
+    Ok(Stored { document: row.try_get::<_, &str>(0)?.into(), expires_at: row.try_get(1)?, cut_off })
 }

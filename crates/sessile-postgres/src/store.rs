@@ -1,16 +1,15 @@
 //! The store: each operation is one statement.
 
 use std::fmt;
-use std::ops::RangeInclusive;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use sessile_core::{Error, Record, Store, StoreKey, Sweep, Written};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use sessile_core::{Ending, Error, Fate, Record, Registry, Store, StoreKey, Sweep, Swept, Written};
 use tokio::sync::OnceCell;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
 use crate::builder::PostgresBuilder;
 use crate::connect::{Connector, tune};
@@ -19,8 +18,12 @@ use crate::lanes::Lanes;
 use crate::lease::Lease;
 use crate::private::Private;
 use crate::reads::{Reads, Stored};
+use crate::rows::{all_ended, count, ended, ending, get, says};
 use crate::table::{self, Table};
+use crate::tidy::Walk;
+use crate::time::{moment, time, whole_millis, whole_seconds};
 use crate::tls;
+use crate::transaction::Values;
 
 /// Sessions in PostgreSQL. Cloning gives another view of the same connections.
 ///
@@ -38,12 +41,12 @@ struct Shared {
     settings: PostgresBuilder,
     connector: Connector,
     pool: Pool,
-    /// The table, once it was found or created. A failure is not kept: the next request tries again.
+    /// The tables, once they were found or created. A failure is not kept: the next request tries again.
     table: OnceCell<Table>,
     reads: OnceLock<Arc<Reads>>,
+    /// How far the tables have been compared.
+    walk: Mutex<Walk>,
 }
-
-type Values<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
 impl PostgresStore {
     /// Connects to this database and uses its table `session`, which is created when it is missing.
@@ -86,8 +89,8 @@ impl PostgresStore {
             .build()
             .map_err(|error| Error::config("the connection pool could not be set up").with_source(error))?;
         close_idle_connections(&pool, settings.pool_idle);
-        let shared = Shared { settings, connector, pool, table: OnceCell::new(), reads: OnceLock::new() };
-        Ok(Self { shared: Arc::new(shared) })
+        let (table, reads, walk) = (OnceCell::new(), OnceLock::new(), Mutex::default());
+        Ok(Self { shared: Arc::new(Shared { settings, connector, pool, table, reads, walk }) })
     }
 
     /// The table, found or created on first use.
@@ -111,47 +114,28 @@ impl PostgresStore {
         })
     }
 
-    /// Runs a statement on a connection of its own and says how many rows it concerned.
-    async fn execute(&self, sql: &str, values: Values<'_>) -> Result<u64, Failure> {
-        let shared = &self.shared;
-        let lease = Lease::new(shared.pool.get().await?, shared.connector.tls.clone());
-        let limit = shared.settings.statement_timeout;
-        let Some(client) = lease.client() else { return Err(Failure::Down) };
-        let done =
-            tokio::time::timeout(limit, self.run(client, sql, values)).await.map_err(|_| Failure::Slow(limit))?;
-        lease.finished();
-        done
+    pub(crate) fn settings(&self) -> &PostgresBuilder {
+        &self.shared.settings
     }
 
-    async fn run(&self, client: &Object, sql: &str, values: Values<'_>) -> Result<u64, Failure> {
-        if self.shared.settings.unnamed || self.lost_statements() {
-            return Ok(client.execute_typed(sql, values).await?);
-        }
-        let types: Vec<Type> = values.iter().map(|(_, kind)| kind.clone()).collect();
-        let prepared = async {
-            let statement = client.prepare_typed_cached(sql, &types).await?;
-            let values: Vec<_> = values.iter().map(|(value, _)| *value).collect();
-            client.execute(&statement, &values).await
-        };
-        match prepared.await.map_err(Failure::from) {
-            // Nothing ran. Sent whole, the statement needs nothing that the server could have forgotten.
-            Err(failure) if failure.is_lost_statement() => {
-                client.statement_cache.remove(sql, &types);
-                Ok(client.execute_typed(sql, values).await?)
-            }
-            done => done,
-        }
+    pub(crate) fn walk(&self) -> &Mutex<Walk> {
+        &self.shared.walk
     }
 
-    /// Whether the reads have found that the server does not keep statements.
-    fn lost_statements(&self) -> bool {
-        self.shared.reads.get().is_some_and(|reads| reads.lanes().is_unnamed())
+    /// A connection of the pool.
+    pub(crate) async fn lease(&self) -> Result<Lease, Failure> {
+        Ok(Lease::new(self.shared.pool.get().await?, self.shared.connector.tls.clone()))
+    }
+
+    /// Whether statements are sent whole: asked for, or because the reads have found that the server does not keep them.
+    pub(crate) fn is_unnamed(&self) -> bool {
+        self.settings().unnamed || self.shared.reads.get().is_some_and(|reads| reads.lanes().is_unnamed())
     }
 
     /// Nothing matched: either the session is gone, or it is not as it was read.
-    async fn gone_or_stale(&self, sql: &str, key: &StoreKey, now: f64) -> Result<Written, Error> {
-        let alive = self.execute(sql, &[(&Private(key.as_str()), Type::TEXT), (&now, Type::FLOAT8)]).await?;
-        Ok(if alive == 0 { Written::Gone } else { Written::Stale })
+    pub(crate) async fn gone_or_stale(&self, sql: &str, key: &StoreKey, now: f64) -> Result<Written, Error> {
+        let alive = self.query(sql, &[(&Private(key.as_str()), Type::TEXT), (&now, Type::FLOAT8)]).await?;
+        Ok(if alive.is_empty() { Written::Gone } else { Written::Stale })
     }
 }
 
@@ -160,8 +144,10 @@ impl Store for PostgresStore {
     async fn load(&self, key: &StoreKey, now: SystemTime) -> Result<Option<Record>, Error> {
         let table = self.table().await?;
         let stored = self.reads(table).read(key, whole_seconds(now)).await?;
-        let Some(Stored { document, expires_at }) = stored else { return Ok(None) };
-        Record::stored(key, document, time(expires_at), now).map(Some)
+        let Some(Stored { document, expires_at, cut_off }) = stored else { return Ok(None) };
+        let mut record = Record::stored(key, document, time(expires_at), now)?;
+        record.cut_off = cut_off;
+        Ok(Some(record))
     }
 
     async fn insert(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
@@ -169,7 +155,7 @@ impl Store for PostgresStore {
         let (document, end) = (record.document(), whole_seconds(record.expires_at));
         let values: Values<'_> =
             &[(&Private(key.as_str()), Type::TEXT), (&Private(&*document), Type::TEXT), (&end, Type::FLOAT8)];
-        Ok(if self.execute(&sql.insert, values).await? == 1 { Written::Done } else { Written::Stale })
+        Ok(if self.query(&sql.insert, values).await?.is_empty() { Written::Stale } else { Written::Done })
     }
 
     async fn update(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
@@ -183,10 +169,10 @@ impl Store for PostgresStore {
             (&end, Type::FLOAT8),
             (&Private(revision), Type::TEXT),
         ];
-        match self.execute(&sql.update, values).await? {
-            0 => self.gone_or_stale(&sql.alive, key, now).await,
-            _ => Ok(Written::Done),
+        if self.query(&sql.update, values).await?.is_empty() {
+            return self.gone_or_stale(&sql.alive, key, now).await;
         }
+        Ok(Written::Done)
     }
 
     async fn rotate(&self, from: &StoreKey, to: &StoreKey, record: &Record) -> Result<Written, Error> {
@@ -200,12 +186,23 @@ impl Store for PostgresStore {
             (&end, Type::FLOAT8),
             (&Private(revision), Type::TEXT),
             (&Private(to.as_str()), Type::TEXT),
+            (&whole_millis(record.seen_at), Type::FLOAT8),
         ];
-        match self.execute(&sql.rotate, values).await {
-            Ok(0) => self.gone_or_stale(&sql.alive, from, now).await,
-            Ok(_) => Ok(Written::Done),
-            Err(failure) if failure.is(&SqlState::UNIQUE_VIOLATION) => Ok(Written::Stale),
-            Err(failure) => Err(failure.into()),
+        let answer = match self.query(&sql.rotate, values).await {
+            // The new key is taken.
+            Err(failure) if failure.is(&SqlState::UNIQUE_VIOLATION) => return Ok(Written::Stale),
+            answer => answer?,
+        };
+        let (rotated, followed, over) = (says(&answer, 0)?, says(&answer, 1)?, says(&answer, 2)?);
+        if rotated && !followed && record.owner.is_some() {
+            // Somebody may have registered it while this statement waited for them, and could not see them.
+            let keys: Values<'_> = &[(&Private(from.as_str()), Type::TEXT), (&Private(to.as_str()), Type::TEXT)];
+            self.query(&sql.follow, keys).await?;
+        }
+        match (rotated, over) {
+            (true, _) => Ok(Written::Done),
+            (_, true) => Ok(Written::Gone),
+            _ => self.gone_or_stale(&sql.alive, from, now).await,
         }
     }
 
@@ -213,26 +210,32 @@ impl Store for PostgresStore {
         let sql = &self.table().await?.sql;
         let (now, end) = (whole_seconds(seen_at), whole_seconds(expires_at));
         let values: Values<'_> = &[(&Private(key.as_str()), Type::TEXT), (&now, Type::FLOAT8), (&end, Type::FLOAT8)];
-        Ok(if self.execute(&sql.touch, values).await? == 1 { Written::Done } else { Written::Gone })
+        Ok(if self.query(&sql.touch, values).await?.is_empty() { Written::Gone } else { Written::Done })
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<bool, Error> {
+    async fn remove(&self, key: &StoreKey, ending: &Ending) -> Result<bool, Error> {
         let sql = &self.table().await?.sql;
-        Ok(self.execute(&sql.remove, &[(&Private(key.as_str()), Type::TEXT)]).await? > 0)
+        let values: Values<'_> = &[
+            (&Private(key.as_str()), Type::TEXT),
+            (&ending.end.as_str(), Type::TEXT),
+            (&whole_millis(ending.at), Type::FLOAT8),
+            (&ending.reason.as_deref(), Type::TEXT),
+        ];
+        Ok(!self.query(&sql.remove, values).await?.is_empty())
     }
 
-    async fn remove_moved(
-        &self,
-        moved_from: &str,
-        since: SystemTime,
-        ends: RangeInclusive<SystemTime>,
-    ) -> Result<bool, Error> {
+    async fn fate(&self, key: &StoreKey) -> Result<Option<Fate>, Error> {
         let sql = &self.table().await?.sql;
-        let (from, to) = (whole_seconds(*ends.start()), whole_seconds(*ends.end()));
-        let since = seconds(since) * 1000.0;
-        let values: Values<'_> =
-            &[(&Private(moved_from), Type::TEXT), (&from, Type::FLOAT8), (&to, Type::FLOAT8), (&since, Type::FLOAT8)];
-        Ok(self.execute(&sql.remove_moved, values).await? > 0)
+        let rows = self.query(&sql.fate, &[(&Private(key.as_str()), Type::TEXT)]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        if let Some(to) = get::<Option<&str>>(row, 0)? {
+            return Ok(Some(Fate::Moved { to: StoreKey::stored(to), at: moment(get(row, 1)?) }));
+        }
+        Ok(ended(row, 2)?.zip(ending(row, 5)?).map(|(ended, ending)| Fate::Ended(ended, ending)))
+    }
+
+    fn registry(&self) -> Option<&dyn Registry> {
+        Some(self)
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {
@@ -249,17 +252,19 @@ impl Store for PostgresStore {
     fn description(&self) -> String {
         match self.shared.table.get() {
             Some(table) => table.description.clone(),
-            None => format!("PostgreSQL, table {} (not reached yet)", self.shared.settings.table),
+            None => format!("PostgreSQL, table {} (not reached yet)", self.settings().table),
         }
     }
 }
 
 #[async_trait]
 impl Sweep for PostgresStore {
-    async fn sweep(&self, now: SystemTime, limit: u32) -> Result<u64, Error> {
+    async fn sweep(&self, now: SystemTime, limit: u32) -> Result<Swept, Error> {
         let sql = &self.table().await?.sql;
-        let values: Values<'_> = &[(&whole_seconds(now), Type::FLOAT8), (&i64::from(limit), Type::INT8)];
-        Ok(self.execute(&sql.sweep, values).await?)
+        let values: Values<'_> =
+            &[(&whole_seconds(now), Type::FLOAT8), (&whole_millis(now), Type::FLOAT8), (&i64::from(limit), Type::INT8)];
+        let rows = self.query(&sql.sweep, values).await?;
+        Ok(Swept { removed: count(&rows, 0)?, expired: all_ended(&rows, 1)? })
     }
 }
 
@@ -282,22 +287,4 @@ fn close_idle_connections(pool: &Pool, idle: Duration) {
             }
         }
     });
-}
-
-fn seconds(time: SystemTime) -> f64 {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => since.as_secs_f64(),
-        Err(before) => -before.duration().as_secs_f64(),
-    }
-}
-
-/// Every time as connect-pg-simple binds it: whole seconds, rounded up from the milliseconds of JavaScript's clock.
-fn whole_seconds(end: SystemTime) -> f64 {
-    ((seconds(end) * 1000.0).floor() / 1000.0).ceil()
-}
-
-fn time(seconds: f64) -> SystemTime {
-    const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
-    let span = Duration::try_from_secs_f64(seconds.abs()).unwrap_or(END_OF_9999).min(END_OF_9999);
-    if seconds < 0.0 { UNIX_EPOCH - span } else { UNIX_EPOCH + span }
 }

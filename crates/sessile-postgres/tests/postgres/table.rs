@@ -20,7 +20,10 @@ async fn definition(database: &Database, table: &str) -> Vec<String> {
 async fn the_created_table_is_connect_pg_simples() {
     let database = Database::new().await;
     let store = PostgresStore::connect(database.url()).await.unwrap();
-    assert_eq!(store.description(), "PostgreSQL, public.session (created, json, timestamp)");
+    assert_eq!(
+        store.description(),
+        "PostgreSQL, public.session (created, json, timestamp), registry sessions (created)"
+    );
     assert_eq!(
         definition(&database, "session").await,
         [
@@ -32,7 +35,10 @@ async fn the_created_table_is_connect_pg_simples() {
         ]
     );
     let again = PostgresStore::connect(database.url()).await.unwrap();
-    assert_eq!(again.description(), "PostgreSQL, public.session (adopted, json, timestamp)");
+    assert_eq!(
+        again.description(),
+        "PostgreSQL, public.session (adopted, json, timestamp), registry sessions (adopted)"
+    );
 }
 
 #[tokio::test]
@@ -40,9 +46,15 @@ async fn the_table_is_created_in_any_schema_and_under_any_name() {
     let database = Database::new().await;
     let builder = || PostgresStore::builder(database.url());
     let store = builder().schema("schema_system").connect().await.unwrap();
-    assert_eq!(store.description(), "PostgreSQL, schema_system.session (created, json, timestamp)");
+    assert_eq!(
+        store.description(),
+        "PostgreSQL, schema_system.session (created, json, timestamp), registry sessions (created)"
+    );
     let second = builder().table("user_sessions").connect().await.unwrap();
-    assert_eq!(second.description(), "PostgreSQL, public.user_sessions (created, json, timestamp)");
+    assert_eq!(
+        second.description(),
+        "PostgreSQL, public.user_sessions (created, json, timestamp), registry user_sessions_registry (created)"
+    );
     assert!(definition(&database, "user_sessions").await.contains(&"IDX_user_sessions_expire".to_owned()));
 }
 
@@ -69,7 +81,8 @@ async fn an_existing_table_is_adopted_in_every_shape() {
         );
         client.batch_execute(&sql).await.unwrap();
         let store = PostgresStore::connect(database.url()).await.unwrap();
-        assert_eq!(store.description(), format!("PostgreSQL, public.session (adopted, {words})"));
+        let expected = format!("PostgreSQL, public.session (adopted, {words}), registry sessions (created)");
+        assert_eq!(store.description(), expected);
     }
 }
 
@@ -78,7 +91,9 @@ async fn a_time_zone_that_matters_is_named() {
     let database = Database::new().await;
     database.set("TimeZone", "America/New_York").await;
     let store = PostgresStore::connect(database.url()).await.unwrap();
-    assert_eq!(store.description(), "PostgreSQL, public.session (created, json, timestamp in America/New_York)");
+    let expected =
+        "PostgreSQL, public.session (created, json, timestamp in America/New_York), registry sessions (created)";
+    assert_eq!(store.description(), expected);
 }
 
 #[tokio::test]
@@ -154,6 +169,13 @@ async fn a_missing_privilege_is_said_in_words() {
     // The owner creates it: the next attempt finds it, nothing was cached.
     PostgresStore::connect(database.url()).await.unwrap();
     client.batch_execute(&format!("GRANT ALL ON session TO \"{role}\"")).await.unwrap();
+    // The error says how to go on, table for table.
+    for table in ["sessions", "sessions_cutoffs", "sessions_moves"] {
+        let error = PostgresStore::connect(&url).await.unwrap_err();
+        let grant = format!(r#"GRANT SELECT, INSERT, UPDATE, DELETE ON "public"."{table}" TO "{role}""#);
+        assert!(error.is_config() && error.to_string().contains(&grant), "{error}");
+        client.batch_execute(&grant).await.unwrap();
+    }
     PostgresStore::connect(&url).await.unwrap();
 }
 

@@ -30,7 +30,7 @@ async fn moment(client: &tokio_postgres::Client, iso: &str) -> SystemTime {
 
 async fn found_and_pruned(store: &PostgresStore, now: SystemTime) -> (bool, bool) {
     let found = store.load(&key("cli"), now).await.unwrap().is_some();
-    (found, Sweep::sweep(store, now, 10).await.unwrap() == 1)
+    (found, Sweep::sweep(store, now, 10).await.unwrap().removed == 1)
 }
 
 #[tokio::test]

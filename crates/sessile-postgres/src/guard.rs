@@ -1,0 +1,190 @@
+//! The guard: a trigger on the data table for databases that Express writes to as well. Express saves a session with an
+//! upsert, so a request that was in flight while the user signed out writes the row back, and the user is in again. The
+//! guard takes such a row out within the same statement. It also keeps the registry in step with Express's own sign-ins and
+//! sign-outs, which otherwise is done when Sessile sees the session, or by the sweeper.
+//!
+//! Why it fires after the statement: Sessile's own statements write the row and the registry together, and what the
+//! registry says is whole only then; and an upsert that waited for a sign-out to commit is looked at once it has waited.
+//! Why it skips what is locked: whoever holds a row of the registry is about to end or to move the session, wants the row
+//! of the session next, and would wait for the statement that waits here.
+
+use std::fmt;
+
+use sessile_core::Error;
+use tokio_postgres::error::SqlState;
+
+use crate::PostgresStore;
+use crate::failure::Failure;
+use crate::names::{derived, literal, qualified, quote};
+use crate::sql::Names;
+use crate::table::Table;
+
+/// So often is a change tried that has to wait for others' statements on the table.
+const TRIES: usize = 10;
+
+/// A change to the database: its `Display` is the SQL, for people to read first.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is changed before `apply`"]
+pub struct Migration {
+    store: PostgresStore,
+    sql: String,
+}
+
+impl Migration {
+    /// The SQL, in one transaction.
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// Makes the change. Waits for others' statements on the table in short turns only, so that it holds nobody up. Making
+    /// it twice is making it once.
+    ///
+    /// # Errors
+    /// When the table was in use all the time, this role may not make the change, or the server fails. Nothing is changed.
+    pub async fn apply(&self) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            match self.run().await {
+                Err(failure) if failure.is(&SqlState::LOCK_NOT_AVAILABLE) => {}
+                Err(failure) if failure.is(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                    return Err(Error::config(
+                        "this role may not change the session table; let its owner run the SQL of the change",
+                    ));
+                }
+                done => return Ok(done?),
+            }
+        }
+        Err(Error::unavailable(format!(
+            "the session table was in use by others {TRIES} times for as long as this change may wait; try again when there is less traffic"
+        )))
+    }
+
+    async fn run(&self) -> Result<(), Failure> {
+        let mut lease = self.store.lease().await?;
+        lease.begins_transaction();
+        let Some(client) = lease.client() else { return Err(Failure::Down) };
+        let done = client.batch_execute(&self.sql).await;
+        if done.is_err() {
+            client.batch_execute("ROLLBACK").await?;
+        }
+        lease.finished();
+        Ok(done?)
+    }
+}
+
+impl fmt::Display for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sql)
+    }
+}
+
+impl PostgresStore {
+    /// The change that installs the guard. `user_key` is the top-level key under which Express keeps the signed-in user;
+    /// without one the guard still refuses to bring ended sessions back, and follows sign-outs.
+    ///
+    /// PostgreSQL 13 or later. The role that applies it owns the table; Express's role needs no rights on the registry.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or the existing table is not a session table.
+    pub async fn guard(&self, user_key: Option<&str>) -> Result<Migration, Error> {
+        Ok(Migration { store: self.clone(), sql: install(self.table().await?, &self.settings().table, user_key) })
+    }
+
+    /// The change that removes the guard.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or the existing table is not a session table.
+    pub async fn unguard(&self) -> Result<Migration, Error> {
+        let sql = format!(
+            "BEGIN;\nSET LOCAL lock_timeout = '1s';\n{}COMMIT;\n",
+            remove(self.table().await?, &self.settings().table)
+        );
+        Ok(Migration { store: self.clone(), sql })
+    }
+}
+
+fn remove(table: &Table, name: &str) -> String {
+    let (trigger, function) = names(table, name);
+    format!("DROP TRIGGER IF EXISTS {trigger} ON {};\nDROP FUNCTION IF EXISTS {function}();\n", table.names.data)
+}
+
+/// The names of the trigger and its function.
+fn names(table: &Table, name: &str) -> (String, String) {
+    let name = derived("", name, "_sessile_guard");
+    (quote(&name), qualified(Some(&table.schema), &name))
+}
+
+/// Who is signed in to the row, in SQL: a string that is not empty, or an integer, as the core reads it.
+fn owner(sess: &str, user_key: Option<&str>) -> String {
+    let Some(key) = user_key.map(literal) else { return "NULL".into() };
+    format!(
+        "CASE {sess}_typeof(NEW.sess -> {key}) WHEN 'string' THEN nullif(NEW.sess ->> {key}, '') \
+         WHEN 'number' THEN substring(NEW.sess ->> {key} from '^-?[0-9]{{1,18}}$') END"
+    )
+}
+
+fn install(table: &Table, name: &str, user_key: Option<&str>) -> String {
+    let (trigger, function) = names(table, name);
+    let (data, removal) = (&table.names.data, remove(table, name));
+    let body = body(&table.names, user_key);
+    // What ends the text of the function may not be in it.
+    let quotes = (0..).map(|number| format!("$guard{number}$"));
+    let quote = quotes.into_iter().find(|quote| !body.contains(quote.as_str())).unwrap_or_default();
+    format!(
+        "BEGIN;
+SET LOCAL lock_timeout = '1s';
+{removal}CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {quote}
+{body}{quote};
+CREATE TRIGGER {trigger} AFTER INSERT OR DELETE OR UPDATE OF sid, sess ON {data}
+  FOR EACH ROW EXECUTE FUNCTION {function}();
+COMMIT;
+"
+    )
+}
+
+/// What the guard does when a row was inserted, written or deleted.
+fn body(names: &Names, user_key: Option<&str>) -> String {
+    let Names { data, registry, moves, sess, .. } = names;
+    let follow = if user_key.is_some() { follow(registry, &owner(sess, user_key)) } else { String::new() };
+    format!(
+        "DECLARE
+  moment timestamptz := date_trunc('milliseconds', clock_timestamp());
+  former text;
+  owner text;
+BEGIN
+  IF TG_OP = 'DELETE' THEN
+    -- Signed out, or expired and pruned. What Sessile removed has its end already.
+    UPDATE {registry} SET status = CASE WHEN OLD.expire < moment THEN 'expired' ELSE 'logged_out' END,
+        logged_out_at = moment, updated_at = moment
+      WHERE id IN (SELECT id FROM {registry} WHERE sid = OLD.sid AND status = 'active' FOR UPDATE SKIP LOCKED);
+    RETURN NULL;
+  END IF;
+  SELECT user_id INTO former FROM {registry} WHERE sid = NEW.sid AND status = 'active';
+  IF TG_OP = 'INSERT' AND former IS NULL
+    AND (EXISTS (SELECT FROM {registry} WHERE sid = NEW.sid) OR EXISTS (SELECT FROM {moves} WHERE sid = NEW.sid)) THEN
+    -- It has ended, or has another id now: it stays so.
+    DELETE FROM {data} WHERE sid = NEW.sid;
+    RETURN NULL;
+  END IF;
+{follow}  RETURN NULL;
+END
+"
+    )
+}
+
+/// The part that follows sign-ins and sign-outs that another program makes in place.
+fn follow(registry: &str, owner: &str) -> String {
+    format!(
+        "  owner := {owner};
+  IF owner IS NOT DISTINCT FROM former THEN
+    RETURN NULL;
+  END IF;
+  -- The key lives on, so it is no tombstone.
+  UPDATE {registry} SET status = 'logged_out', logged_out_at = moment, updated_at = moment, sid = NULL
+    WHERE id IN (SELECT id FROM {registry} WHERE sid = NEW.sid AND status = 'active' FOR UPDATE SKIP LOCKED);
+  IF owner IS NOT NULL THEN
+    INSERT INTO {registry} (id, sid, user_id, status, expires_at, created_at, updated_at, last_seen_at)
+      VALUES (gen_random_uuid(), NEW.sid, owner, 'active', NEW.expire, moment, moment, moment);
+  END IF;
+"
+    )
+}

@@ -1,0 +1,247 @@
+//! The registry: who is signed in where. Lists are one statement; whoever revokes takes a transaction, for the row of a
+//! session that is about to move can only be found once nobody moves it any more.
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use sessile_core::{
+    Cursor, Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Seen, SignIn, SignedIn, StoreKey,
+    Tidied, Tidy, UserId,
+};
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::PostgresStore;
+use crate::private::Private;
+use crate::rows::{DEVICE, all_ended, device};
+use crate::sign_in::user;
+use crate::sql::Names;
+use crate::time::{whole_millis, whole_seconds};
+use crate::transaction::Values;
+
+/// How long each statement may take that concerns all of a user's sessions, however many they are.
+const BULK: Duration = Duration::from_secs(60);
+
+/// The greatest handle there can be: what a list begins before.
+const LAST: &str = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+
+/// The statements of lists and revocations.
+#[derive(Clone, Debug)]
+pub(crate) struct RegistrySql {
+    list: String,
+    history: String,
+    seen: String,
+    lock: String,
+    revoke: String,
+    cut_off: String,
+    lock_all: String,
+    revoke_all: String,
+    revoke_everyone: String,
+}
+
+impl RegistrySql {
+    pub(crate) fn new(names: &Names) -> Self {
+        let Names { data, registry, cutoffs, .. } = names;
+        Self {
+            list: format!(
+                "SELECT {DEVICE} FROM {registry} r JOIN {data} s ON s.sid = r.sid \
+                 WHERE r.user_id = $1 AND r.status = 'active' AND s.expire >= to_timestamp($2) \
+                   AND (r.created_at, r.id) < (to_timestamp($3), $4::text::uuid) \
+                 ORDER BY r.created_at DESC, r.id DESC LIMIT $5"
+            ),
+            history: format!(
+                "SELECT {DEVICE} FROM {registry} r WHERE r.user_id = $1 AND r.status <> 'active' \
+                   AND (r.logged_out_at, r.id) < (to_timestamp($2), $3::text::uuid) \
+                 ORDER BY r.logged_out_at DESC, r.id DESC LIMIT $4"
+            ),
+            seen: format!(
+                "WITH seen AS MATERIALIZED ( \
+                   SELECT r.id, u.at, u.ends FROM {registry} r JOIN ( \
+                     SELECT DISTINCT ON (id) id::uuid AS id, to_timestamp(at) AS at, to_timestamp(ends) AS ends \
+                     FROM unnest($1::text[], $2::float8[], $3::float8[]) AS u (id, at, ends) \
+                     ORDER BY id, u.at DESC \
+                   ) u ON u.id = r.id \
+                   WHERE r.status = 'active' AND r.last_seen_at < u.at ORDER BY r.id FOR UPDATE OF r \
+                 ) \
+                 UPDATE {registry} r SET last_seen_at = seen.at, expires_at = seen.ends, updated_at = seen.at \
+                 FROM seen WHERE r.id = seen.id AND r.status = 'active' AND r.last_seen_at < seen.at"
+            ),
+            lock: format!("SELECT 1 FROM {registry} WHERE id = $1::text::uuid AND user_id = $2 FOR UPDATE"),
+            revoke: revocation(names, "r.id = $6::text::uuid"),
+            cut_off: format!(
+                "INSERT INTO {cutoffs} AS c (user_id, not_before, revoked_at, end_reason) \
+                 VALUES ($1, to_timestamp($2), to_timestamp($2), $3) ON CONFLICT (user_id) DO UPDATE \
+                 SET not_before = greatest(c.not_before, excluded.not_before), revoked_at = excluded.revoked_at, \
+                   end_reason = excluded.end_reason"
+            ),
+            lock_all: format!(
+                "SELECT count(*) FROM (SELECT id FROM {registry} WHERE user_id = $1 AND status = 'active' \
+                 ORDER BY id FOR UPDATE) locked"
+            ),
+            revoke_all: revocation(names, "r.id IS DISTINCT FROM $6::text::uuid"),
+            revoke_everyone: format!(
+                "INSERT INTO {cutoffs} AS c (user_id, not_before, revoked_at, end_reason) \
+                 VALUES ('', to_timestamp($1), to_timestamp($2), $3) ON CONFLICT (user_id) DO UPDATE \
+                 SET not_before = excluded.not_before, swept = false, revoked_at = excluded.revoked_at, \
+                   end_reason = excluded.end_reason \
+                 WHERE c.not_before IS NULL OR c.not_before < excluded.not_before"
+            ),
+        }
+    }
+}
+
+/// Ends those of a user's live sessions, in both tables.
+fn revocation(names: &Names, those: &str) -> String {
+    let Names { data, registry, .. } = names;
+    format!(
+        "WITH ended AS ( \
+           UPDATE {registry} r SET status = $3, logged_out_at = to_timestamp($4), end_reason = $5, \
+             updated_at = to_timestamp($4) \
+           WHERE r.user_id = $1 AND r.status = 'active' AND {those} \
+             AND EXISTS (SELECT FROM {data} s WHERE s.sid = r.sid AND s.expire >= to_timestamp($2)) \
+           RETURNING id, sid, ip_address \
+         ), removed AS ( \
+           DELETE FROM {data} WHERE sid = ANY (ARRAY (SELECT sid FROM ended)) \
+         ) \
+         SELECT id::text, $1, host(ip_address) FROM ended"
+    )
+}
+
+/// The parameters of [`revocation`].
+struct Revocation<'a> {
+    owner: Private<&'a str>,
+    now: f64,
+    end: &'a str,
+    at: f64,
+    reason: Option<&'a str>,
+    handle: Option<&'a str>,
+}
+
+impl<'a> Revocation<'a> {
+    fn new(owner: &'a UserId, handle: Option<&'a Handle>, ending: &'a Ending) -> Self {
+        Self {
+            owner: Private(owner.as_str()),
+            now: whole_seconds(ending.at),
+            end: ending.end.as_str(),
+            at: whole_millis(ending.at),
+            reason: ending.reason.as_deref(),
+            handle: handle.map(Handle::as_str),
+        }
+    }
+
+    fn values(&self) -> [(&(dyn ToSql + Sync), Type); 6] {
+        [
+            (&self.owner, Type::TEXT),
+            (&self.now, Type::FLOAT8),
+            (&self.end, Type::TEXT),
+            (&self.at, Type::FLOAT8),
+            (&self.reason, Type::TEXT),
+            (&self.handle, Type::TEXT),
+        ]
+    }
+}
+
+impl PostgresStore {
+    async fn page(&self, sql: &str, values: Values<'_>) -> Result<Vec<Device>, Error> {
+        let rows = self.query(sql, values).await?;
+        rows.iter().map(device).collect()
+    }
+}
+
+#[async_trait]
+impl Registry for PostgresStore {
+    async fn sign_in(
+        &self,
+        from: Option<&StoreKey>,
+        to: &StoreKey,
+        record: &Record,
+        sign_in: &SignIn,
+    ) -> Result<SignedIn, Error> {
+        self.signs_in(from, to, record, sign_in).await
+    }
+
+    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Option<Handle>, Error> {
+        self.aligned(key, device, at).await.map(|aligned| aligned.handle)
+    }
+
+    async fn seen(&self, seen: &[Seen]) -> Result<(), Error> {
+        let sql = &self.table().await?.sql.registry.seen;
+        let handles: Vec<_> = seen.iter().map(|seen| seen.handle.as_str()).collect();
+        let at: Vec<_> = seen.iter().map(|seen| whole_millis(seen.at)).collect();
+        let ends: Vec<_> = seen.iter().map(|seen| whole_millis(seen.expires_at)).collect();
+        let values: Values<'_> =
+            &[(&handles, Type::TEXT_ARRAY), (&at, Type::FLOAT8_ARRAY), (&ends, Type::FLOAT8_ARRAY)];
+        self.query(sql, values).await?;
+        Ok(())
+    }
+
+    async fn list(&self, owner: &UserId, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error> {
+        let sql = &self.table().await?.sql.registry.list;
+        let (at, handle) = place(page);
+        let values: Values<'_> = &[
+            (&Private(owner.as_str()), Type::TEXT),
+            (&whole_seconds(now), Type::FLOAT8),
+            (&at, Type::FLOAT8),
+            (&handle, Type::TEXT),
+            (&i64::from(page.limit), Type::INT8),
+        ];
+        self.page(sql, values).await
+    }
+
+    async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {
+        let sql = &self.table().await?.sql.registry.history;
+        let (at, handle) = place(page);
+        let values: Values<'_> = &[
+            (&Private(owner.as_str()), Type::TEXT),
+            (&at, Type::FLOAT8),
+            (&handle, Type::TEXT),
+            (&i64::from(page.limit), Type::INT8),
+        ];
+        self.page(sql, values).await
+    }
+
+    async fn revoke(&self, owner: &UserId, handle: &Handle, ending: &Ending) -> Result<Option<EndedSession>, Error> {
+        let sql = &self.table().await?.sql.registry;
+        let limit = self.settings().statement_timeout;
+        let row: Values<'_> = &[(&handle.as_str(), Type::TEXT), (&Private(owner.as_str()), Type::TEXT)];
+        let revocation = Revocation::new(owner, Some(handle), ending);
+        let [_, ended] = self.together(limit, [(&sql.lock, row), (&sql.revoke, &revocation.values())]).await?;
+        Ok(all_ended(&ended, 0)?.pop())
+    }
+
+    async fn revoke_all(
+        &self,
+        owner: &UserId,
+        keep: Option<&Handle>,
+        ending: &Ending,
+    ) -> Result<Vec<EndedSession>, Error> {
+        let sql = &self.table().await?.sql.registry;
+        let limit = self.settings().statement_timeout.max(BULK);
+        let (name, at, reason) = (Private(user(owner)?), whole_millis(ending.at), ending.reason.as_deref());
+        let cut_off: Values<'_> = &[(&name, Type::TEXT), (&at, Type::FLOAT8), (&reason, Type::TEXT)];
+        let rows: Values<'_> = &[(&name, Type::TEXT)];
+        let revocation = Revocation::new(owner, keep, ending);
+        let statements = [(&*sql.cut_off, cut_off), (&sql.lock_all, rows), (&sql.revoke_all, &revocation.values())];
+        let [_, _, ended] = self.together(limit, statements).await?;
+        all_ended(&ended, 0)
+    }
+
+    async fn revoke_everyone(&self, before: SystemTime, ending: &Ending) -> Result<(), Error> {
+        let sql = &self.table().await?.sql.registry.revoke_everyone;
+        let values: Values<'_> = &[
+            (&whole_millis(before), Type::FLOAT8),
+            (&whole_millis(ending.at), Type::FLOAT8),
+            (&ending.reason.as_deref(), Type::TEXT),
+        ];
+        self.query(sql, values).await?;
+        Ok(())
+    }
+
+    async fn tidy(&self, tidy: &Tidy<'_>) -> Result<Tidied, Error> {
+        self.tidies(tidy).await
+    }
+}
+
+/// Where a page begins: before this time and handle.
+fn place(page: &Page) -> (f64, &str) {
+    page.after.as_ref().map_or((f64::INFINITY, LAST), |Cursor { at, handle }| (whole_millis(*at), handle.as_str()))
+}

@@ -1,0 +1,133 @@
+//! The statements of a store, for the tables and columns that were found.
+//!
+//! Who locks several rows locks them in this order: the user's row of the cut-offs, rows of the registry by their id, rows
+//! of sessions. A statement that has to do so has its parts in that order, each evaluated before the next because the next
+//! one asks for its result. What is asked is always a value (`= ANY (ARRAY (SELECT …))`, `(SELECT …)`), for those are
+//! computed once and hold when PostgreSQL looks again at a row for which it had to wait.
+
+use crate::align::AlignSql;
+use crate::registry::RegistrySql;
+use crate::sign_in::SignInSql;
+use crate::tidy_sql::TidySql;
+
+/// The quoted names of the tables, and the type of the column `sess`.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    pub(crate) data: String,
+    pub(crate) registry: String,
+    pub(crate) cutoffs: String,
+    pub(crate) moves: String,
+    pub(crate) sess: String,
+}
+
+/// The statements of [`Store`](sessile_core::Store). Every time is seconds since 1970 as a double, as node-postgres binds
+/// them.
+#[derive(Clone, Debug)]
+pub(crate) struct Sql {
+    pub(crate) load: String,
+    pub(crate) load_many: String,
+    pub(crate) alive: String,
+    pub(crate) insert: String,
+    pub(crate) update: String,
+    pub(crate) rotate: String,
+    pub(crate) follow: String,
+    pub(crate) touch: String,
+    pub(crate) remove: String,
+    pub(crate) fate: String,
+    pub(crate) sweep: String,
+    pub(crate) registry: RegistrySql,
+    pub(crate) sign_in: SignInSql,
+    pub(crate) align: AlignSql,
+    pub(crate) tidy: TidySql,
+}
+
+impl Sql {
+    pub(crate) fn new(names: &Names) -> Self {
+        let Names { data, registry, cutoffs, moves, sess } = names;
+        // No cast to a column without zone: that would compare what two clocks on the wall show, and those repeat an
+        // hour each autumn. As it stands PostgreSQL compares moments, through the connection's zone, as for Express.
+        let columns = "s.sess::text, date_part('epoch', s.expire::timestamptz), \
+            date_part('epoch', c.not_before), c.swept";
+        let sessions = format!("{data} s LEFT JOIN {cutoffs} c ON c.user_id = ''");
+        Self {
+            load: format!("SELECT {columns} FROM {sessions} WHERE s.sid = $1 AND s.expire >= to_timestamp($2)"),
+            load_many: format!(
+                "SELECT {columns}, s.sid::text FROM {sessions} WHERE s.sid = ANY($1) AND s.expire >= to_timestamp($2)"
+            ),
+            alive: format!("SELECT 1 FROM {data} WHERE sid = $1 AND expire >= to_timestamp($2)"),
+            insert: format!(
+                "INSERT INTO {data} (sid, sess, expire) VALUES ($1, $2::text::{sess}, to_timestamp($3)) \
+                 ON CONFLICT (sid) DO NOTHING RETURNING 1"
+            ),
+            update: format!(
+                "UPDATE {data} SET sess = $3::text::{sess}, expire = to_timestamp($4) \
+                 WHERE sid = $1 AND expire >= to_timestamp($2) AND sess::text = $5 RETURNING 1"
+            ),
+            rotate: format!(
+                "WITH locked AS MATERIALIZED ( \
+                   SELECT id, status FROM {registry} WHERE sid = $1 ORDER BY id FOR UPDATE \
+                 ), rotated AS ( \
+                   UPDATE {data} SET sid = $6, sess = $3::text::{sess}, expire = to_timestamp($4) \
+                   WHERE sid = $1 AND expire >= to_timestamp($2) AND sess::text = $5 \
+                     AND (SELECT count(*) = 0 OR bool_or(status = 'active') FROM locked) RETURNING 1 \
+                 ), followed AS ( \
+                   UPDATE {registry} SET sid = $6, updated_at = to_timestamp($7) \
+                   WHERE id = ANY (ARRAY (SELECT id FROM locked WHERE status = 'active')) \
+                     AND EXISTS (SELECT FROM rotated) RETURNING 1 \
+                 ), moved AS ( \
+                   INSERT INTO {moves} (sid, moved_to, moved_at) SELECT $1, $6, to_timestamp($7) FROM rotated \
+                   ON CONFLICT (sid) DO UPDATE SET moved_to = excluded.moved_to, moved_at = excluded.moved_at \
+                 ) \
+                 SELECT EXISTS (SELECT FROM rotated), EXISTS (SELECT FROM followed), \
+                   (SELECT count(*) > 0 AND NOT bool_or(status = 'active') FROM locked)"
+            ),
+            follow: format!(
+                "UPDATE {registry} SET sid = $2 WHERE sid = $1 AND status = 'active' \
+                   AND NOT EXISTS (SELECT FROM {registry} WHERE sid = $2 AND status = 'active')"
+            ),
+            touch: format!(
+                "UPDATE {data} SET expire = to_timestamp($3) WHERE sid = $1 AND expire >= to_timestamp($2) RETURNING 1"
+            ),
+            remove: format!(
+                "WITH ended AS ( \
+                   UPDATE {registry} SET status = $2, logged_out_at = to_timestamp($3), end_reason = $4, \
+                     updated_at = to_timestamp($3) \
+                   WHERE sid = $1 AND status = 'active' RETURNING 1 \
+                 ) \
+                 DELETE FROM {data} WHERE sid = $1 AND (SELECT count(*) FROM ended) >= 0 RETURNING 1"
+            ),
+            fate: format!(
+                "SELECT m.moved_to, date_part('epoch', m.moved_at), e.id::text, e.user_id, host(e.ip_address), e.status, \
+                   date_part('epoch', e.logged_out_at), e.end_reason \
+                 FROM (VALUES (1)) one LEFT JOIN {moves} m ON m.sid = $1 \
+                 LEFT JOIN (SELECT * FROM {registry} WHERE sid = $1 AND status <> 'active' \
+                   AND logged_out_at IS NOT NULL ORDER BY logged_out_at DESC LIMIT 1) e ON m.sid IS NULL"
+            ),
+            sweep: format!(
+                "WITH expired AS MATERIALIZED ( \
+                   SELECT sid::text FROM {data} WHERE expire < to_timestamp($1) ORDER BY expire LIMIT $3 \
+                   FOR UPDATE SKIP LOCKED \
+                 ), locked AS MATERIALIZED ( \
+                   SELECT id, sid::text FROM {registry} \
+                   WHERE sid = ANY (ARRAY (SELECT sid FROM expired)) AND status = 'active' FOR UPDATE SKIP LOCKED \
+                 ), busy AS MATERIALIZED ( \
+                   SELECT id, sid::text FROM {registry} \
+                   WHERE sid = ANY (ARRAY (SELECT sid FROM expired)) AND status = 'active' EXCEPT TABLE locked \
+                 ), removed AS ( \
+                   DELETE FROM {data} WHERE sid = ANY (ARRAY (SELECT sid FROM expired EXCEPT SELECT sid FROM busy)) \
+                     AND expire < to_timestamp($1) RETURNING sid::text \
+                 ), ended AS ( \
+                   UPDATE {registry} SET status = 'expired', logged_out_at = to_timestamp($2), \
+                     updated_at = to_timestamp($2) \
+                   WHERE id = ANY (ARRAY (SELECT id FROM locked JOIN removed USING (sid))) RETURNING id, user_id, ip_address \
+                 ) \
+                 SELECT (SELECT count(*) FROM removed), ended.id::text, ended.user_id, host(ended.ip_address) \
+                 FROM (VALUES (1)) one LEFT JOIN ended ON true"
+            ),
+            registry: RegistrySql::new(names),
+            sign_in: SignInSql::new(names),
+            align: AlignSql::new(names),
+            tidy: TidySql::new(names),
+        }
+    }
+}
