@@ -1,5 +1,6 @@
 // Takes the pictures of the demo for the README and the book: node screenshots.mjs [FOLDER]. What differs from one run
-// to the next (times, the session's handle) is replaced, so that the same pages make the same pictures.
+// to the next (times, the session's handle) is replaced, so that the same pages make the same pictures. Devices look as if
+// they had been in use for some time: their rows are moved into the past, in the database.
 
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,6 +15,36 @@ async function shopper(options) {
   const page = await browser.newPage({ baseURL: demo.address, javaScriptEnabled: false, ...options });
   for (const product of ['Oak seedling', 'Oak seedling', 'Barnacle mug']) await add(page, product);
   return page;
+}
+
+const ELSEWHERE = {
+  iPhone: 'Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1',
+  Macintosh: 'Mozilla/5.0 (Macintosh; Intel Mac OS X 14.5; rv:127.0) Gecko/20100101 Firefox/127.0',
+  Android: 'Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36',
+  Windows: 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36',
+};
+
+/** Signs in from other devices too. One of them signs itself out, and another is signed out from the desk. */
+async function others(desk) {
+  for (const [system, userAgent] of Object.entries(ELSEWHERE)) {
+    const page = await browser.newPage({ baseURL: demo.address, javaScriptEnabled: false, userAgent });
+    await signIn(page);
+    if (system === 'Android') await page.getByRole('button', { name: 'Sign out' }).click();
+  }
+  await desk.goto('/devices');
+  await desk.getByRole('link', { name: 'Sign out: Chrome on Windows' }).click();
+  await desk.getByRole('main').getByRole('button', { name: 'Sign out' }).click();
+  was('created_at', { iPhone: '-9 days', Macintosh: '-20 hours', Android: '-12 days', Windows: '-3 days' });
+  was('last_seen_at', { iPhone: '-4 hours', Macintosh: '-7 minutes' });
+  was('logged_out_at', { Android: '-2 days', Windows: '-35 minutes' });
+}
+
+/** Moves what the registry says of these systems' devices into the past. */
+function was(column, ages) {
+  for (const [system, age] of Object.entries(ages)) {
+    demo.sql(`UPDATE sessions SET ${column} = strftime('%Y-%m-%d %H:%M:%f', ${column}, '${age}')
+      WHERE user_agent LIKE '%${system}%'`);
+  }
 }
 
 async function take(page, path, name, options) {
@@ -46,6 +77,8 @@ try {
   await take(desk, '/', 'demo.png', { fullPage: true });
   await signIn(desk);
   await take(desk, '/session', 'demo-session.png', { fullPage: true });
+  await others(desk);
+  await take(desk, '/devices', 'devices.png', { fullPage: true });
   const phone = await shopper({ viewport: { width: 390, height: 844 }, colorScheme: 'dark' });
   await take(phone, '/', 'demo-phone.png');
 } finally {

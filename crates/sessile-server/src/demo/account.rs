@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::Form;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use sessile_core::{Error, Session, UserId};
-use sessile_tower::{RecentlySignedIn, SignedIn};
+use sessile_tower::RecentlySignedIn;
 
-use super::cart;
 use super::page::{Frame, page};
 use super::users::{self, USERS, User};
+use super::{cart, confirm};
 
-/// How long a sign-in counts as recent, in seconds. The library's default is ten minutes; a visitor of the demo wants to
-/// see the prompt sooner.
+/// How long a sign-in counts as recent for the address, in seconds. The library's default is ten minutes, and devices keep
+/// to it; a visitor of the demo wants to see the prompt sooner.
 const RECENT: u64 = 60;
 
 const REMEMBERED_DAYS: u64 = 30;
@@ -55,7 +55,7 @@ pub(super) async fn sign_in(session: Session, Form(form): Form<SignInForm>) -> R
         return sign_in_page(&session, StatusCode::UNAUTHORIZED, form.user);
     };
     let before = session.owner();
-    session.sign_in(user.id)?;
+    session.sign_in_by("password", user.id)?;
     if form.remember.is_some() {
         session.remember(Duration::from_secs(REMEMBERED_DAYS * 24 * 60 * 60))?;
     } else {
@@ -112,9 +112,10 @@ pub(super) struct EmailForm {
 pub(super) async fn email_form(
     recent: Result<RecentlySignedIn<RECENT>, Error>,
     session: Session,
+    uri: Uri,
 ) -> Result<Response, Error> {
     if let Err(error) = recent {
-        return prompt(&session, error);
+        return confirm::ask(&session, &uri, error);
     }
     let email = session.get(EMAIL)?.unwrap_or_default();
     Ok(page(StatusCode::OK, &EmailPage { frame: Frame::of(&session, "")?, email, wrong: false }))
@@ -123,10 +124,11 @@ pub(super) async fn email_form(
 pub(super) async fn change_email(
     recent: Result<RecentlySignedIn<RECENT>, Error>,
     session: Session,
+    uri: Uri,
     Form(EmailForm { email }): Form<EmailForm>,
 ) -> Result<Response, Error> {
     if let Err(error) = recent {
-        return prompt(&session, error);
+        return confirm::ask(&session, &uri, error);
     }
     if !is_email(&email) {
         let again = EmailPage { frame: Frame::of(&session, "")?, email, wrong: true };
@@ -142,37 +144,4 @@ fn is_email(text: &str) -> bool {
     let (local, domain) = text.split_once('@').unwrap_or_default();
     let odd = |letter: char| letter.is_control() || letter.is_whitespace();
     text.len() <= 254 && !local.is_empty() && !domain.is_empty() && !text.contains(odd)
-}
-
-#[derive(Template)]
-#[template(path = "demo/confirm.html")]
-struct ConfirmPage {
-    frame: Frame,
-    seconds: u64,
-    wrong: bool,
-}
-
-#[derive(Deserialize)]
-pub(super) struct ConfirmForm {
-    password: String,
-}
-
-/// Asks somebody who is signed in, but not recently, for the password; passes on every other error.
-fn prompt(session: &Session, error: Error) -> Result<Response, Error> {
-    if session.owner().is_none() {
-        return Err(error);
-    }
-    Ok(page(StatusCode::UNAUTHORIZED, &ConfirmPage { frame: Frame::of(session, "")?, seconds: RECENT, wrong: false }))
-}
-
-pub(super) async fn confirm(
-    SignedIn { session, owner }: SignedIn,
-    Form(form): Form<ConfirmForm>,
-) -> Result<Response, Error> {
-    if users::verify(owner.as_str(), &form.password).is_none() {
-        let again = ConfirmPage { frame: Frame::of(&session, "")?, seconds: RECENT, wrong: true };
-        return Ok(page(StatusCode::UNAUTHORIZED, &again));
-    }
-    session.authenticate_again()?;
-    Ok(Redirect::to("/e-mail").into_response())
 }

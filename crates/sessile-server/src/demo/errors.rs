@@ -17,6 +17,11 @@ pub(super) fn refuse(error: ProtectionError) -> Response<Body> {
     (StatusCode::FORBIDDEN, format!("{}\n", why_refused(&error))).into_response()
 }
 
+/// The answer to an address that leads nowhere, and to one that leads to what belongs to somebody else.
+pub(super) fn not_found() -> Response {
+    StatusCode::NOT_FOUND.into_response()
+}
+
 /// Makes a page of every error that is none yet, for clients that ask for HTML. The headers stay: `Retry-After`, `Allow`.
 pub(super) async fn as_pages(request: Request, next: Next) -> Response {
     let wants_page = accepts_html(request.headers());
@@ -72,8 +77,9 @@ impl Words {
                 shop,
             ),
             StatusCode::CONFLICT => (
-                "The session ended meanwhile",
-                "Another request, perhaps from another tab, ended this session while this one was changing its id.",
+                "This session cannot go on",
+                "Another request, perhaps from another device, ended it or signed you out everywhere while this one was under \
+                 way; or you are signed in on as many devices as you may be.",
                 sign_in,
             ),
             StatusCode::PAYLOAD_TOO_LARGE => ("That was too much", "The form is larger than this demo reads.", shop),

@@ -1,14 +1,16 @@
 //! A server to look at: a small shop whose carts live in sessions, and a page that shows what is stored of them.
 //!
 //! It shows what Sessile promises without a word of configuration: a visit stores nothing, the first write makes one row
-//! and one cookie, a sign-in changes the id and keeps the cart, a sign-out is final. Pages are rendered on the server and
-//! need no JavaScript, so the Content-Security-Policy allows none.
+//! and one cookie, a sign-in changes the id and keeps the cart, a sign-out is final, here and from another device. Pages are rendered
+//! on the server and need no JavaScript, so the Content-Security-Policy allows none.
 //!
 //! A GET changes nothing but takes down the messages it shows; everything else is a POST that answers 303. Forms that
 //! other sites send are refused by tower-http's [`CsrfLayer`] before a handler sees them.
 
 mod account;
 mod cart;
+mod confirm;
+mod devices;
 mod errors;
 mod json;
 mod page;
@@ -71,7 +73,10 @@ pub fn router(sessions: Sessions, info: DemoInfo) -> Router {
         .route("/sign-out", post(account::sign_out))
         .route("/signed-out", get(account::signed_out))
         .route("/e-mail", get(account::email_form).post(account::change_email))
-        .route("/confirm", post(account::confirm))
+        .route("/confirm", post(confirm::confirm))
+        .route("/devices", get(devices::list))
+        .route("/devices/others/sign-out", get(devices::ask_about_others).post(devices::sign_out_others))
+        .route("/devices/{handle}/sign-out", get(devices::ask).post(devices::sign_out))
         .route("/session", get(stored::show))
         .route("/session/rotate", post(stored::rotate))
         .route("/session/clear", post(stored::clear))
