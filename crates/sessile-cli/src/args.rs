@@ -16,6 +16,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run a small shop whose carts live in sessions
     Demo(DemoArgs),
+    /// Change the database: print the SQL, then run it
+    Migrate(MigrateArgs),
     /// Look at the settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -36,6 +38,26 @@ pub(crate) struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(id = "change", required = true, multiple = false, args = ["guard", "unguard"])]
+pub(crate) struct MigrateArgs {
+    /// Install the guard: a trigger on PostgreSQL that keeps an Express app from bringing ended sessions back, and tells
+    /// the registry of its sign-ins and sign-outs
+    #[arg(long)]
+    pub(crate) guard: bool,
+    /// Remove the guard
+    #[arg(long)]
+    pub(crate) unguard: bool,
+    /// The top-level key under which Express keeps the signed-in user [default: session.user_key]
+    #[arg(long, value_name = "KEY", conflicts_with = "unguard")]
+    pub(crate) user_key: Option<String>,
+    /// Print the SQL and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -4,18 +4,14 @@
 //! secret that it makes once and keeps, so that a restart signs nobody out. Every setting of `sessile config reference`
 //! holds here too.
 
-use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
 use std::future::Future;
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use sessile::codec::Secret;
+use sessile::Sessions;
 use sessile::settings::Settings;
-use sessile::{PostgresStore, Sessions, SqliteStore};
 use sessile_server::demo::{DemoInfo, router};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -23,7 +19,7 @@ use tracing::{info, level_filters::LevelFilter, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::DemoArgs;
-use crate::config;
+use crate::{config, secret, store};
 
 /// Where the sessions are kept when nobody says where.
 const SQLITE: &str = "sessile-demo.sqlite";
@@ -72,52 +68,9 @@ fn settings(args: &DemoArgs) -> anyhow::Result<Settings> {
     let mut builder = config::builder(&args.settings).fallback("cookie.name", "sid").fallback("cookie.secure", "auto");
     if !builder.is_set("session.secret") {
         let beside = args.sqlite.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        builder = builder.fallback("session.secret", kept_secret(&beside.join(SECRET))?);
+        builder = builder.fallback("session.secret", secret::kept(&beside.join(SECRET))?);
     }
     Ok(builder.resolve()?)
-}
-
-/// The secret in this file, which is made when it is missing.
-fn kept_secret(path: &Path) -> anyhow::Result<String> {
-    let secret = match fs::read_to_string(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            create_secret(path).with_context(|| format!("the demo's secret could not be kept in {}", path.display()))?
-        }
-        read => read.with_context(|| format!("the demo's secret in {} cannot be read", path.display()))?,
-    };
-    let secret = secret.trim().to_owned();
-    let advice = || format!("{} holds no usable secret; remove it and a new one is made", path.display());
-    Secret::new(&secret).with_context(advice)?;
-    Ok(secret)
-}
-
-/// Writes a new secret under another name and gives it its own with a link, which fails when another process was first:
-/// nobody ever reads half a secret, and all processes have the same one.
-fn create_secret(path: &Path) -> std::io::Result<String> {
-    let mut random = [0; 32];
-    getrandom::fill(&mut random)?;
-    let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut unfinished = OsString::from(path);
-    unfinished.push(format!(".{}", std::process::id()));
-    let unfinished = PathBuf::from(unfinished);
-    let written = write_private(&unfinished, &secret).and_then(|()| fs::hard_link(&unfinished, path));
-    let _ = fs::remove_file(&unfinished);
-    match written {
-        Ok(()) => Ok(secret),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => fs::read_to_string(path),
-        Err(error) => Err(error),
-    }
-}
-
-/// Creates a file that only its owner can read.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
@@ -133,29 +86,13 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
 
 async fn open(args: &DemoArgs, settings: &Settings) -> anyhow::Result<Sessions> {
     let config = settings.config();
-    let url = settings.database_url().filter(|_| args.sqlite.is_none());
-    let Some(url) = url else {
-        let path = args.sqlite.as_deref().unwrap_or(Path::new(SQLITE));
-        return Ok(Sessions::new(SqliteStore::builder(path).table(settings.table()).open().await?, config));
-    };
-    let scheme = url.split(':').next().unwrap_or_default();
-    match scheme {
-        "postgres" | "postgresql" => Ok(Sessions::new(postgres(url, settings).await?, config)),
-        _ => bail!("database.url: expected postgres://…, found {scheme}:…; for SQLite use --sqlite PATH"),
+    if args.sqlite.is_none()
+        && let Some(url) = store::postgres_url(settings)?
+    {
+        return Ok(Sessions::new(store::postgres(url, settings).await?, config));
     }
-}
-
-async fn postgres(url: &str, settings: &Settings) -> Result<PostgresStore, sessile::Error> {
-    let pool = settings.pool();
-    let mut builder = PostgresStore::builder(url)
-        .table(settings.table())
-        .pool_max(pool.max)
-        .pool_idle(pool.idle_timeout)
-        .connect_timeout(pool.connect_timeout);
-    if let Some(schema) = settings.schema() {
-        builder = builder.schema(schema);
-    }
-    builder.connect().await
+    let path = args.sqlite.as_deref().unwrap_or(Path::new(SQLITE));
+    Ok(Sessions::new(store::sqlite(path, settings).await?, config))
 }
 
 /// Serves until the process is told to stop; then requests in progress are finished, but not waited for forever.

@@ -1,10 +1,13 @@
-//! The command `sessile`: a server to look at, and a look at the settings in force.
+//! The command `sessile`: a server to look at, changes to the database, and a look at the settings in force.
 
 mod args;
 mod config;
 mod demo;
+mod migrate;
 mod output;
 mod reference;
+mod secret;
+mod store;
 
 use std::process::ExitCode;
 
@@ -16,6 +19,7 @@ use args::{Args, Command, ConfigCommand};
 async fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Demo(args) => demo::run(args).await,
+        Command::Migrate(args) => migrate::run(&args).await,
         Command::Config(ConfigCommand::Check(args)) => config::check(&args),
         Command::Config(ConfigCommand::Reference) => output::print(&reference::page()),
     };

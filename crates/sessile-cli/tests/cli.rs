@@ -250,3 +250,78 @@ fn the_demo_says_why_it_cannot_start() {
         assert!(stderr(&output).contains(told) && !stderr(&output).contains("hunter2"), "{}", stderr(&output));
     }
 }
+
+/// `sessile migrate` on this database, with what else is typed.
+fn migrate(directory: &Directory, url: Option<&str>, more: &[&str]) -> Output {
+    let mut command = directory.sessile(&[&["migrate"], more].concat());
+    command.env("SESSION_USER_KEY", "userId");
+    if let Some(url) = url {
+        command.env("DATABASE_URL", url);
+    }
+    command.output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_shows_the_guard_installs_and_removes_it() {
+    let (directory, database) = (Directory::new(), Database::new().await);
+    let (client, url) = (database.client().await, database.url().to_string());
+    let triggers = async || {
+        let sql = "SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal";
+        client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect::<Vec<String>>()
+    };
+    let shown = migrate(&directory, Some(&url), &["--guard", "--dry-run"]);
+    assert_eq!((shown.status.code(), stderr(&shown)), (Some(0), ""));
+    assert!(stdout(&shown).starts_with("BEGIN;\n") && stdout(&shown).contains("NEW.sess -> 'userId'"));
+    assert_eq!(triggers().await, [""; 0], "a dry run only shows");
+
+    for _ in 0..2 {
+        let done = migrate(&directory, Some(&url), &["--guard"]);
+        assert_eq!(stdout(&done), format!("{}-- done: the guard is installed\n", stdout(&shown)));
+        assert_eq!(triggers().await, ["session_sessile_guard"]);
+    }
+    let other = migrate(&directory, Some(&url), &["--guard", "--user-key", "it's"]);
+    assert!(stdout(&other).contains("NEW.sess -> 'it''s'") && other.status.success(), "{}", stderr(&other));
+    let removed = migrate(&directory, Some(&url), &["--unguard"]);
+    assert!(stdout(&removed).ends_with("COMMIT;\n-- done: the guard is removed\n"));
+    assert_eq!(triggers().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_migrate_cannot_do_it_says_in_words() {
+    let (directory, database) = (Directory::new(), Database::new().await);
+    let url = database.url().to_string();
+    for (url, more, code, words) in [
+        (None, &["--guard"][..], 1, "set DATABASE_URL"),
+        (Some("sqlite:x"), &["--guard"], 1, "expected postgres://…, found sqlite:…"),
+        (Some(&*url), &[], 2, "--guard"),
+        (Some(&url), &["--guard", "--unguard"], 2, "cannot be used with"),
+        (Some(&url), &["--unguard", "--user-key", "userId"], 2, "cannot be used with"),
+        (Some("postgres://nobody@127.0.0.1:1/x"), &["--guard"], 1, "could not be reached"),
+    ] {
+        let output = migrate(&directory, url, more);
+        assert_eq!(output.status.code(), Some(code), "{more:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{words:?} is not in {}", stderr(&output));
+    }
+    let client = database.client().await;
+    let role = format!("app_{}", url.rsplit('/').next().unwrap().split('?').next().unwrap());
+    assert!(migrate(&directory, Some(&url), &["--unguard"]).status.success());
+    let grant = format!("CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}");
+    client.batch_execute(&grant).await.unwrap();
+    let output = migrate(&directory, Some(&url.replace("postgres@", &format!("{role}@"))), &["--guard"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("this role may not change the session table"), "{}", stderr(&output));
+}
+
+/// Whoever reads the session table can make the change wait: it gives way to them, and says so in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_gives_up_where_the_table_is_always_in_use() {
+    let (directory, database) = (Directory::new(), Database::new().await);
+    let url = database.url().to_string();
+    assert!(migrate(&directory, Some(&url), &["--unguard"]).status.success());
+    let client = database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE session IN ROW EXCLUSIVE MODE").await.unwrap();
+    let output = migrate(&directory, Some(&url), &["--guard"]);
+    assert!(stderr(&output).contains("try again when there is less traffic"), "{}", stderr(&output));
+    client.batch_execute("COMMIT").await.unwrap();
+    assert!(migrate(&directory, Some(&url), &["--guard"]).status.success());
+}

@@ -9,5 +9,6 @@
 
 mod attributes;
 mod data;
+mod guard;
 mod lifecycle;
 mod tables;
