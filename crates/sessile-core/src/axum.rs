@@ -18,6 +18,15 @@ impl<S: Sync> FromRequestParts<S> for Session {
 }
 
 /// Costs nothing.
+impl<S: Sync> FromRequestParts<S> for Exchange {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Error> {
+        exchange(parts).cloned()
+    }
+}
+
+/// Costs nothing.
 impl<S: Sync> FromRequestParts<S> for Devices {
     type Rejection = Error;
 

@@ -32,6 +32,8 @@ struct Committed {
     id: Option<SessionId>,
     /// The session as it is recorded now.
     record: Record,
+    /// How many of the request's edits are in it.
+    edits: usize,
     signed_in: Option<SignIn>,
     /// Other sessions that ended with it.
     ended: Vec<(EndedSession, Ending)>,
@@ -44,6 +46,8 @@ struct WhyCookie {
     /// The session was ended, or what the browser presented as one.
     ended: bool,
     lifetime_changed: bool,
+    /// What was saved in the middle of the request made it due.
+    owed: bool,
     /// The browser's cookie is signed with a secret that is on its way out.
     old_secret: bool,
     /// Express's `rolling`.
@@ -52,7 +56,12 @@ struct WhyCookie {
 
 impl WhyCookie {
     fn is_none(&self) -> bool {
-        !(self.ended || self.lifetime_changed || self.old_secret || self.rolling)
+        !(self.ended || self.lifetime_changed || self.repeats_id())
+    }
+
+    /// The cookie is sent again whatever was done to the session.
+    fn repeats_id(&self) -> bool {
+        self.owed || self.old_secret || self.rolling
     }
 }
 
@@ -66,6 +75,7 @@ impl Sessions {
             let why = WhyCookie {
                 ended: inner.is_ended() && presented.is_some(),
                 lifetime_changed: inner.lifetime_changed(),
+                owed: inner.owes_cookie(),
                 old_secret: presented.is_some_and(|presented| presented.secret > 0),
                 rolling: self.config().express && self.config().rolling,
             };
@@ -77,7 +87,7 @@ impl Sessions {
         let cookie = if planned == Plan::Keep && why_cookie.is_none() {
             None
         } else {
-            let committed = self.carry_out(session, facts, &why_cookie).await?;
+            let committed = self.carry_out(session, facts, Some(&why_cookie)).await?;
             committed.and_then(|committed| {
                 self.tell_of_commit(&committed, facts);
                 self.set_cookie(&committed, facts, &why_cookie)
@@ -86,6 +96,17 @@ impl Sessions {
         let gathered = self.note_use(&session.lock());
         self.write_seen(&gathered).await;
         Ok(cookie)
+    }
+
+    /// Writes what the request has made of its session so far.
+    pub(crate) async fn save(&self, session: &Session, facts: &Facts) -> Result<(), Error> {
+        session.lock().check_open()?;
+        if matches!(self.plan(&session.lock()), Plan::Keep | Plan::Touch) {
+            return Ok(());
+        }
+        let Committed { plan, record, edits, .. } =
+            self.carry_out(session, facts, None).await?.ok_or_else(Error::gone)?;
+        if plan == Plan::Update { session.lock().saved(record, edits) } else { Ok(()) }
     }
 
     fn plan(&self, inner: &Inner) -> Plan {
@@ -116,8 +137,14 @@ impl Sessions {
     }
 
     /// Plans and acts, again on a fresher record as long as other requests write first. `None` when the session ended
-    /// meanwhile: then nothing is written and the browser's cookie is left alone, for it may be a newer one.
-    async fn carry_out(&self, session: &Session, facts: &Facts, why: &WhyCookie) -> Result<Option<Committed>, Error> {
+    /// meanwhile: then nothing is written and the browser's cookie is left alone, for it may be a newer one. Without
+    /// reasons for a cookie this is the middle of the request, when none can be sent.
+    async fn carry_out(
+        &self,
+        session: &Session,
+        facts: &Facts,
+        why: Option<&WhyCookie>,
+    ) -> Result<Option<Committed>, Error> {
         let key = facts.presented.as_ref().map(|presented| self.key(&presented.id));
         // Who lost a race once lets this instance's others go first.
         let mut turn = None;
@@ -269,17 +296,24 @@ impl Sessions {
     }
 
     /// Decides, and makes the record ready to be written.
-    fn prepare(&self, inner: &Inner, facts: &Facts, why: &WhyCookie) -> Result<Committed, Error> {
+    fn prepare(&self, inner: &Inner, facts: &Facts, why: Option<&WhyCookie>) -> Result<Committed, Error> {
         let (config, now) = (self.config(), self.now());
-        let plan = match self.plan(inner) {
+        let plan = match (self.plan(inner), why) {
             // The cookie is sent again with the id it has: only if that id still lives, for the browser may have got
             // another one meanwhile. A touch tells.
-            Plan::Keep if (why.old_secret || why.rolling) && inner.record.revision.is_some() => Plan::Touch,
-            plan => plan,
+            (Plan::Keep, Some(why)) if why.repeats_id() && inner.record.revision.is_some() => Plan::Touch,
+            (Plan::Create | Plan::Rotate | Plan::End, None) => {
+                return Err(Error::misuse(
+                    "expected a session that has a row and keeps its id to be saved, found one that is new, or was rotated, \
+                     signed in or ended in this request; save first, or leave it to the end of the request",
+                ));
+            }
+            (plan, _) => plan,
         };
         let mut record = inner.record.clone();
+        let edits = inner.edits();
         if plan == Plan::End {
-            return Ok(Committed { plan, id: None, record, signed_in: None, ended: Vec::new(), removed: false });
+            return Ok(Committed { plan, id: None, record, edits, signed_in: None, ended: Vec::new(), removed: false });
         }
         record.seen_at = now;
         if plan == Plan::Rotate && config.attributes(Some(&record), facts.https).is_none() {
@@ -302,7 +336,7 @@ impl Sessions {
             let ended = EndedSession { handle: handle.clone(), owner: owner.clone(), ip: None };
             (ended, Ending { end: End::LoggedOut, at: now, reason: None })
         });
-        Ok(Committed { plan, id, record, signed_in, ended: Vec::from_iter(ended), removed: false })
+        Ok(Committed { plan, id, record, edits, signed_in, ended: Vec::from_iter(ended), removed: false })
     }
 
     fn set_cookie(&self, committed: &Committed, facts: &Facts, why: &WhyCookie) -> Option<SetCookie> {
@@ -320,7 +354,7 @@ impl Sessions {
             _ if !known => false,
             plan => {
                 let follows = config.express && persistent || why.lifetime_changed;
-                why.old_secret || why.rolling || follows && plan == Plan::Update
+                why.repeats_id() || follows && plan == Plan::Update
             }
         };
         let id = committed.id.as_ref().or(presented.map(|presented| &presented.id)).filter(|_| due)?;

@@ -100,6 +100,19 @@ impl Devices {
         self.revoke_but(owner, None, reason).await
     }
 
+    /// Ends every session that was signed in from this session of an identity provider
+    /// ([`Session::sign_in_at_provider`]), and says how many: the user signed out there. A sign-in that is under way is not
+    /// refused.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_provider_session(&self, provider_session: &str, reason: &str) -> Result<u64, Error> {
+        let ending = self.revoked(reason);
+        let ended = self.sessions.registry()?.revoke_provider_session(provider_session, &ending).await?;
+        self.tell(&ended, &ending);
+        Ok(ended.len() as u64)
+    }
+
     /// Ends everyone's sessions that were signed in before this time, at once and whatever their number: loads compare it,
     /// and the sweeper clears up. Anonymous sessions stay. For a leaked secret, or a database that was read.
     ///

@@ -64,7 +64,10 @@ pub(crate) enum Edit {
     Authenticated {
         at: SystemTime,
     },
-    Idle(Duration),
+    Idle {
+        idle: Duration,
+        until_sign_in: bool,
+    },
     Remember {
         span: Duration,
         at: SystemTime,
@@ -92,6 +95,9 @@ impl Edit {
             Self::Remove { key } => drop(record.data.remove(key)),
             Self::Clear => clear(record, config),
             Self::SignIn { owner, at, handle } => {
+                if record.meta.until_sign_in.is_some() {
+                    set_idle(record, config, None);
+                }
                 if record.owner.as_ref().is_some_and(|other| other != owner) {
                     clear(record, config);
                     record.begin_anew(handle.clone(), *at);
@@ -103,9 +109,12 @@ impl Edit {
                 record.meta.authenticated_at = Some(to_millis(*at));
             }
             Self::Authenticated { at } => record.meta.authenticated_at = Some(to_millis(*at)),
-            Self::Idle(idle) if config.express => record.cookie.set_max_age(Some(*idle)),
-            Self::Idle(idle) => record.meta.idle = Some(millis(*idle)),
+            Self::Idle { idle, until_sign_in } => {
+                set_idle(record, config, Some(*idle));
+                record.meta.until_sign_in = until_sign_in.then_some(true);
+            }
             Self::Remember { span, at } => {
+                record.meta.until_sign_in = None;
                 let age = at.duration_since(record.began().unwrap_or(record.created_at)).unwrap_or_default();
                 record.meta.absolute = Some(millis(age.saturating_add(*span)));
                 if config.express {
@@ -116,6 +125,7 @@ impl Edit {
                 }
             }
             Self::ForgetOnClose => {
+                record.meta.until_sign_in = None;
                 record.meta.absolute = None;
                 if config.express {
                     record.cookie.set_max_age(None);
@@ -126,6 +136,17 @@ impl Edit {
             }
         }
         Ok(())
+    }
+}
+
+/// Gives the session an idle lifetime of its own, or the configured one again.
+fn set_idle(record: &mut Record, config: &Config, idle: Option<Duration>) {
+    record.meta.until_sign_in = None;
+    if config.express {
+        let configured = config.cookie.persistent.then_some(config.lifetime.idle);
+        record.cookie.set_max_age(idle.or(configured));
+    } else {
+        record.meta.idle = idle.map(millis);
     }
 }
 

@@ -81,7 +81,7 @@ impl Error {
     pub(crate) fn gone() -> Self {
         Self::new(
             Kind::Gone,
-            "the session ended in another request while this one was changing its id; start again from the sign-in",
+            "the session ended in another request while this one relied on it; start again from the sign-in",
         )
     }
 
@@ -146,8 +146,8 @@ impl Error {
         self.kind == Kind::Key
     }
 
-    /// What the request relied on is gone: the session ended in another request while this one rotated its id or signed
-    /// in, the user's sessions were revoked meanwhile, or the value that it took was taken by another one.
+    /// What the request relied on is gone: the session ended in another request while this one rotated its id, signed in or
+    /// saved ([`Exchange::save`](crate::Exchange::save)), the user's sessions were revoked meanwhile, or the value that it took was taken by another one.
     pub fn is_gone(&self) -> bool {
         self.kind == Kind::Gone
     }

@@ -83,6 +83,36 @@ impl Exchange {
         Ok(session)
     }
 
+    /// Whether the request came with a well-signed session cookie. That does not say that its session lives.
+    pub fn has_cookie(&self) -> bool {
+        self.shared.facts.presented.is_some()
+    }
+
+    /// Writes what the session has become so far, now, in the middle of the request. For what must be durable before the
+    /// request goes on: a value that was [taken](Session::take) is then taken for good, and of two requests that take the
+    /// same one the other one's `save` fails. Wait for it before the session is used again. With nothing to write it does
+    /// nothing, and what comes after it is written at the end as ever.
+    ///
+    /// ```
+    /// # use sessile_core::{Error, Exchange};
+    /// async fn redeem(exchange: &Exchange) -> Result<Option<String>, Error> {
+    ///     let Some(voucher) = exchange.session().await?.take::<String>("voucher")? else { return Ok(None) };
+    ///     exchange.save().await?;
+    ///     Ok(Some(voucher)) // nobody else has it
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When the session ended meanwhile, or what this request took was taken by another one ([`Error::is_gone`]). When the
+    /// store fails. When the session has no row yet, or was given another id, signed in or ended in this request: such a
+    /// change comes with a cookie, and is made at the end.
+    pub async fn save(&self) -> Result<(), Error> {
+        match self.peek() {
+            Some(session) => self.shared.sessions.save(&session, &self.shared.facts).await,
+            None => Ok(()),
+        }
+    }
+
     /// The sessions of users: who is signed in where.
     pub fn devices(&self) -> Devices {
         self.shared.sessions.devices()

@@ -89,6 +89,12 @@ impl StoreKey {
         }
     }
 
+    /// The key of what happens once under this name. No session has it: no id looks like that.
+    pub(crate) fn once(name: &str) -> Self {
+        let digest = Sha256::new().chain_update(b"sessile once\0").chain_update(name.as_bytes()).finalize();
+        Self(format!("once:{}", URL_SAFE_NO_PAD.encode(digest)).into())
+    }
+
     /// What tells, in a row, under which key Sessile wrote it: one way, and not the key that a store would use.
     pub(crate) fn trace(&self) -> String {
         let digest = Sha256::new().chain_update(b"sessile key\0").chain_update(self.0.as_bytes()).finalize();

@@ -44,6 +44,7 @@ mod session;
 mod sessions;
 #[cfg(feature = "settings")]
 pub mod settings;
+mod single_use;
 mod store;
 mod sweeper;
 mod turns;

@@ -354,7 +354,9 @@ impl Registry for MemoryStore {
         }
         if let Some(known) = tables.devices.get(&device.handle) {
             device.created_at = known.device.created_at;
-            device.facts.auth_method = device.facts.auth_method.or_else(|| known.device.facts.auth_method.clone());
+            let (facts, known) = (&mut device.facts, &known.device.facts);
+            facts.auth_method = facts.auth_method.take().or_else(|| known.auth_method.clone());
+            facts.provider_session = facts.provider_session.take().or_else(|| known.provider_session.clone());
         }
         tables.devices.insert(device.handle.clone(), Entry { key: Some(to.clone()), device });
         let ending = Ending { end: End::Evicted, at, reason: None };
@@ -422,6 +424,18 @@ impl Registry for MemoryStore {
         let mut live = tables.live(owner, ending.at);
         live.retain(|handle| Some(handle) != keep);
         Ok(live.iter().filter_map(|handle| tables.end(handle, ending)).collect())
+    }
+
+    async fn revoke_provider_session(
+        &self,
+        provider_session: &str,
+        ending: &Ending,
+    ) -> Result<Vec<EndedSession>, Error> {
+        let mut tables = self.tables();
+        let is_of = |entry: &&Entry| entry.device.facts.provider_session.as_deref() == Some(provider_session);
+        let entries = tables.devices.values().filter(is_of).filter(|entry| tables.is_alive(entry, ending.at));
+        let handles: Vec<_> = entries.map(|entry| entry.device.handle.clone()).collect();
+        Ok(handles.iter().filter_map(|handle| tables.end(handle, ending)).collect())
     }
 
     async fn revoke_everyone(&self, before: SystemTime, ending: &Ending) -> Result<(), Error> {

@@ -190,6 +190,12 @@ impl Record {
         self.meta.authenticated_at.map(from_millis)
     }
 
+    /// The record as it is in the store once this document was written.
+    pub(crate) fn written(mut self) -> Self {
+        self.revision = Some(Revision(self.document().into()));
+        self
+    }
+
     /// Another user's session from here on: nothing that was decided about the one before holds.
     pub(crate) fn begin_anew(&mut self, handle: Handle, now: SystemTime) {
         self.handle = handle;
@@ -291,6 +297,9 @@ pub(crate) struct Meta {
     /// This session's own absolute lifetime, where it differs from the configured one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) absolute: Option<u64>,
+    /// The idle lifetime goes back to the configured one when somebody signs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until_sign_in: Option<bool>,
     /// Whether the browser keeps the cookie when it closes, where it differs from the configured answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) persistent: Option<bool>,

@@ -73,6 +73,8 @@ pub struct DeviceFacts {
     pub device: Option<Box<str>>,
     /// How the user proved who they are, as the application calls it: `password`, `oidc`.
     pub auth_method: Option<Box<str>>,
+    /// The name, unique among providers, of the identity provider's own session that this one was signed in from.
+    pub provider_session: Option<Box<str>>,
 }
 
 /// One session of a user, as the registry has it.
@@ -268,7 +270,8 @@ pub trait Registry: Send + Sync {
     ///
     /// - A cut-off of the owner, or of everyone, that is later than that time: [`SignedIn::CutOff`].
     /// - The limit counts the owner's live sessions. It is exact however many sign-ins happen at once, here and elsewhere.
-    /// - An active row under the record's handle keeps its `created_at`; a row under it that has ended: [`SignedIn::Gone`].
+    /// - An active row under the record's handle keeps its `created_at`, and its `auth_method` and `provider_session` where
+    ///   this sign-in says nothing of them; a row under it that has ended: [`SignedIn::Gone`].
     async fn sign_in(
         &self,
         from: Option<&StoreKey>,
@@ -301,6 +304,14 @@ pub trait Registry: Send + Sync {
         &self,
         owner: &UserId,
         keep: Option<&Handle>,
+        ending: &Ending,
+    ) -> Result<Vec<EndedSession>, Error>;
+
+    /// Ends every session, whoever's, that was signed in from this session of an identity provider and is alive at
+    /// `ending.at`.
+    async fn revoke_provider_session(
+        &self,
+        provider_session: &str,
         ending: &Ending,
     ) -> Result<Vec<EndedSession>, Error>;
 

@@ -82,7 +82,10 @@ pub(crate) struct Inner {
     /// Somebody proved who they are.
     signed_in: bool,
     auth_method: Option<Box<str>>,
+    provider_session: Option<Box<str>>,
     ended: bool,
+    /// Something that was saved in the middle of the request makes a cookie due.
+    owes_cookie: bool,
     finished: bool,
 }
 
@@ -99,7 +102,9 @@ impl Session {
             rotated: false,
             signed_in: false,
             auth_method: None,
+            provider_session: None,
             ended: false,
+            owes_cookie: false,
             finished: false,
         };
         Self { inner: Arc::new(Mutex::new(inner)) }
@@ -209,7 +214,7 @@ impl Session {
     /// # Errors
     /// When the user is no name (empty, longer than 255 bytes, or with U+0000), the session was ended before in this request, or the response has left.
     pub fn sign_in(&self, user: impl Into<UserId>) -> Result<(), Error> {
-        self.sign_in_as(user.into(), None)
+        self.sign_in_as(user.into(), None, None)
     }
 
     /// [`sign_in`](Session::sign_in), and the registry remembers how the user proved who they are, as the application calls
@@ -218,25 +223,41 @@ impl Session {
     /// # Errors
     /// As [`sign_in`](Session::sign_in).
     pub fn sign_in_by(&self, auth_method: &str, user: impl Into<UserId>) -> Result<(), Error> {
-        self.sign_in_as(user.into(), Some(auth_method.into()))
+        self.sign_in_as(user.into(), Some(auth_method.into()), None)
     }
 
-    fn sign_in_as(&self, owner: UserId, auth_method: Option<Box<str>>) -> Result<(), Error> {
+    /// [`sign_in_by`](Session::sign_in_by) of a user whom an identity provider named. What the provider calls its own
+    /// session, in a form that is unique among providers, lets it end this one:
+    /// [`Devices::revoke_provider_session`](crate::Devices::revoke_provider_session).
+    ///
+    /// # Errors
+    /// As [`sign_in`](Session::sign_in), and when the name of the provider's session is empty, longer than 255 bytes, or has
+    /// U+0000.
+    pub fn sign_in_at_provider(
+        &self,
+        auth_method: &str,
+        provider_session: &str,
+        user: impl Into<UserId>,
+    ) -> Result<(), Error> {
+        check_name("the name of a provider's session", provider_session)?;
+        self.sign_in_as(user.into(), Some(auth_method.into()), Some(provider_session.into()))
+    }
+
+    fn sign_in_as(
+        &self,
+        owner: UserId,
+        auth_method: Option<Box<str>>,
+        provider_session: Option<Box<str>>,
+    ) -> Result<(), Error> {
         if self.lock().ended {
             return Err(Error::misuse(
                 "a user was signed in to a session that was ended in the same request; sign_in alone drops the other user's data",
             ));
         }
-        let name = owner.as_str();
-        if name.is_empty() || name.len() > 255 || name.contains('\0') {
-            let found = name.len();
-            return Err(Error::value(format!(
-                "expected a user of 1 to 255 bytes without U+0000, found one of {found} bytes"
-            )));
-        }
+        check_name("a user", owner.as_str())?;
         let at = self.lock().began;
         self.edit(Edit::SignIn { owner, at, handle: Handle::generate()? })?;
-        self.proved(auth_method)
+        self.proved(auth_method, provider_session)
     }
 
     /// Records that the owner has just proved again who they are. The id changes and the absolute lifetime starts anew.
@@ -249,14 +270,14 @@ impl Session {
         }
         let at = self.lock().began;
         self.edit(Edit::Authenticated { at })?;
-        self.proved(None)
+        self.proved(None, None)
     }
 
-    fn proved(&self, auth_method: Option<Box<str>>) -> Result<(), Error> {
+    fn proved(&self, auth_method: Option<Box<str>>, provider_session: Option<Box<str>>) -> Result<(), Error> {
         self.rotate()?;
         let mut inner = self.lock();
         inner.signed_in = true;
-        inner.auth_method = auth_method;
+        (inner.auth_method, inner.provider_session) = (auth_method, provider_session);
         Ok(())
     }
 
@@ -294,6 +315,11 @@ impl Session {
         self.lock().record.handle.clone()
     }
 
+    /// The time now, on the clock of these sessions ([`Config::clock`]).
+    pub fn now(&self) -> SystemTime {
+        self.lock().config.clock.now()
+    }
+
     /// When the session began. Of one that Express began and Sessile has not written yet, the time it was last written.
     pub fn created_at(&self) -> SystemTime {
         self.lock().record.created_at
@@ -322,7 +348,16 @@ impl Session {
     /// # Errors
     /// When the response has left.
     pub fn set_idle(&self, idle: Duration) -> Result<(), Error> {
-        self.edit(Edit::Idle(idle))
+        self.edit(Edit::Idle { idle, until_sign_in: false })
+    }
+
+    /// Gives this session its own idle lifetime until somebody signs in to it: then the configured one holds again. For
+    /// what is kept before a sign-in and is soon worth nothing.
+    ///
+    /// # Errors
+    /// When the response has left.
+    pub fn set_idle_until_sign_in(&self, idle: Duration) -> Result<(), Error> {
+        self.edit(Edit::Idle { idle, until_sign_in: true })
     }
 
     /// "Remember me": keeps this session, and the cookie, for this long, used or not.
@@ -400,7 +435,7 @@ impl Session {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn edit_key(&self, key: &str, edit: Edit) -> Result<(), Error> {
+    pub(crate) fn edit_key(&self, key: &str, edit: Edit) -> Result<(), Error> {
         check_key(key)?;
         if self.lock().config.user_key.as_deref() == Some(key) {
             return Err(Error::key(format!("the key {key:?} names the signed-in user; use sign_in and end")));
@@ -422,6 +457,17 @@ impl Session {
         inner.edits.push(edit);
         Ok(())
     }
+}
+
+/// Whether a registry can hold this name.
+pub(crate) fn check_name(what: &str, name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.len() > 255 || name.contains('\0') {
+        let found = name.len();
+        return Err(Error::value(format!(
+            "expected {what} of 1 to 255 bytes without U+0000, found one of {found} bytes"
+        )));
+    }
+    Ok(())
 }
 
 /// What is left when each message that was shown is taken away once.
@@ -493,7 +539,11 @@ impl Inner {
         let before = self.before.as_ref().filter(|before| before.owner.is_some());
         let is_another = |before: &&Record| before.owner != self.record.owner;
         self.signed_in.then(|| SignIn {
-            facts: DeviceFacts { auth_method: self.auth_method.clone(), ..facts() },
+            facts: DeviceFacts {
+                auth_method: self.auth_method.clone(),
+                provider_session: self.provider_session.clone(),
+                ..facts()
+            },
             replaces: before.filter(is_another).map(|before| before.handle.clone()),
             limit: self.config.limit.filter(|_| before.is_none_or(|before| is_another(&before))),
         })
@@ -512,6 +562,23 @@ impl Inner {
     /// Ends the making: what was edited is committed from here, and later edits are errors.
     pub(crate) fn finish(&mut self) {
         self.finished = true;
+    }
+
+    pub(crate) fn owes_cookie(&self) -> bool {
+        self.owes_cookie
+    }
+
+    /// How many edits there were so far.
+    pub(crate) fn edits(&self) -> usize {
+        self.edits.len()
+    }
+
+    /// This record is in the store, with so many of the edits. Those that came since are put on it.
+    pub(crate) fn saved(&mut self, record: Record, edits: usize) -> Result<(), Error> {
+        let follows = self.config.express && self.config.is_persistent(&record);
+        self.owes_cookie |= follows || self.lifetime_changed();
+        self.edits.drain(..edits);
+        self.rebase(record.written())
     }
 
     /// Replays this request's edits on a fresher record.
@@ -539,7 +606,7 @@ impl Inner {
         self.config.lifetime_of(&self.record).expires_at(now, self.began())
     }
 
-    fn check_open(&self) -> Result<(), Error> {
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.finished {
             return Err(Error::misuse(
                 "the session was changed after its response had been handed over; make the change before the handler returns",

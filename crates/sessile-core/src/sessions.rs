@@ -82,7 +82,8 @@ impl Sessions {
         ]
     }
 
-    pub(crate) fn now(&self) -> SystemTime {
+    /// The time now, on the clock of the settings ([`Config::clock`]).
+    pub fn now(&self) -> SystemTime {
         self.shared.config.clock.now()
     }
 
@@ -193,6 +194,7 @@ impl Sessions {
             device: facts.user_agent.as_deref().and_then(name).map(Box::from),
             user_agent: facts.user_agent.clone(),
             auth_method: None,
+            provider_session: None,
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct RegistrySql {
     cut_off: String,
     lock_all: String,
     revoke_all: String,
+    lock_from: String,
+    revoke_from: String,
     revoke_everyone: String,
 }
 
@@ -66,7 +68,7 @@ impl RegistrySql {
                  FROM seen WHERE r.id = seen.id AND r.status = 'active' AND r.last_seen_at < seen.at"
             ),
             lock: format!("SELECT 1 FROM {registry} WHERE id = $1::text::uuid AND user_id = $2 FOR UPDATE"),
-            revoke: revocation(names, "r.id = $6::text::uuid"),
+            revoke: revocation(names, "r.user_id = $1 AND r.id = $6::text::uuid"),
             cut_off: format!(
                 "INSERT INTO {cutoffs} AS c (user_id, not_before, revoked_at, end_reason) \
                  VALUES ($1, to_timestamp($2), to_timestamp($2), $3) ON CONFLICT (user_id) DO UPDATE \
@@ -77,7 +79,12 @@ impl RegistrySql {
                 "SELECT count(*) FROM (SELECT id FROM {registry} WHERE user_id = $1 AND status = 'active' \
                  ORDER BY id FOR UPDATE) locked"
             ),
-            revoke_all: revocation(names, "r.id IS DISTINCT FROM $6::text::uuid"),
+            revoke_all: revocation(names, "r.user_id = $1 AND r.id IS DISTINCT FROM $6::text::uuid"),
+            lock_from: format!(
+                "SELECT count(*) FROM (SELECT id FROM {registry} WHERE provider_session = $1 AND status = 'active' \
+                 ORDER BY id FOR UPDATE) locked"
+            ),
+            revoke_from: revocation(names, "r.provider_session = $1"),
             revoke_everyone: format!(
                 "INSERT INTO {cutoffs} AS c (user_id, not_before, revoked_at, end_reason) \
                  VALUES ('', to_timestamp($1), to_timestamp($2), $3) ON CONFLICT (user_id) DO UPDATE \
@@ -89,26 +96,27 @@ impl RegistrySql {
     }
 }
 
-/// Ends those of a user's live sessions, in both tables.
+/// Ends those live sessions, in both tables.
 fn revocation(names: &Names, those: &str) -> String {
     let Names { data, registry, .. } = names;
     format!(
         "WITH ended AS ( \
            UPDATE {registry} r SET status = $3, logged_out_at = to_timestamp($4), end_reason = $5, \
              updated_at = to_timestamp($4) \
-           WHERE r.user_id = $1 AND r.status = 'active' AND {those} \
+           WHERE r.status = 'active' AND {those} \
              AND EXISTS (SELECT FROM {data} s WHERE s.sid = r.sid AND s.expire >= to_timestamp($2)) \
-           RETURNING id, sid, ip_address \
+           RETURNING id, sid, user_id, ip_address \
          ), removed AS ( \
            DELETE FROM {data} WHERE sid = ANY (ARRAY (SELECT sid FROM ended)) \
          ) \
-         SELECT id::text, $1, host(ip_address) FROM ended"
+         SELECT id::text, user_id, host(ip_address) FROM ended"
     )
 }
 
 /// The parameters of [`revocation`].
 struct Revocation<'a> {
-    owner: Private<&'a str>,
+    /// The user, or the provider's session.
+    whose: Private<&'a str>,
     now: f64,
     end: &'a str,
     at: f64,
@@ -117,9 +125,9 @@ struct Revocation<'a> {
 }
 
 impl<'a> Revocation<'a> {
-    fn new(owner: &'a UserId, handle: Option<&'a Handle>, ending: &'a Ending) -> Self {
+    fn new(whose: &'a str, handle: Option<&'a Handle>, ending: &'a Ending) -> Self {
         Self {
-            owner: Private(owner.as_str()),
+            whose: Private(whose),
             now: whole_seconds(ending.at),
             end: ending.end.as_str(),
             at: whole_millis(ending.at),
@@ -130,7 +138,7 @@ impl<'a> Revocation<'a> {
 
     fn values(&self) -> [(&(dyn ToSql + Sync), Type); 6] {
         [
-            (&self.owner, Type::TEXT),
+            (&self.whose, Type::TEXT),
             (&self.now, Type::FLOAT8),
             (&self.end, Type::TEXT),
             (&self.at, Type::FLOAT8),
@@ -203,7 +211,7 @@ impl Registry for PostgresStore {
         let sql = &self.table().await?.sql.registry;
         let limit = self.settings().statement_timeout;
         let row: Values<'_> = &[(&handle.as_str(), Type::TEXT), (&Private(owner.as_str()), Type::TEXT)];
-        let revocation = Revocation::new(owner, Some(handle), ending);
+        let revocation = Revocation::new(owner.as_str(), Some(handle), ending);
         let [_, ended] = self.together(limit, [(&sql.lock, row), (&sql.revoke, &revocation.values())]).await?;
         Ok(all_ended(&ended, 0)?.pop())
     }
@@ -219,9 +227,24 @@ impl Registry for PostgresStore {
         let (name, at, reason) = (Private(user(owner)?), whole_millis(ending.at), ending.reason.as_deref());
         let cut_off: Values<'_> = &[(&name, Type::TEXT), (&at, Type::FLOAT8), (&reason, Type::TEXT)];
         let rows: Values<'_> = &[(&name, Type::TEXT)];
-        let revocation = Revocation::new(owner, keep, ending);
+        let revocation = Revocation::new(owner.as_str(), keep, ending);
         let statements = [(&*sql.cut_off, cut_off), (&sql.lock_all, rows), (&sql.revoke_all, &revocation.values())];
         let [_, _, ended] = self.together(limit, statements).await?;
+        all_ended(&ended, 0)
+    }
+
+    async fn revoke_provider_session(
+        &self,
+        provider_session: &str,
+        ending: &Ending,
+    ) -> Result<Vec<EndedSession>, Error> {
+        let sql = &self.table().await?.sql.registry;
+        let limit = self.settings().statement_timeout.max(BULK);
+        let whose = Private(provider_session);
+        let revocation = Revocation::new(provider_session, None, ending);
+        let statements: [(&str, Values<'_>); 2] =
+            [(&sql.lock_from, &[(&whose, Type::TEXT)]), (&sql.revoke_from, &revocation.values()[..5])];
+        let [_, ended] = self.together(limit, statements).await?;
         all_ended(&ended, 0)
     }
 

@@ -17,7 +17,7 @@ const TIME: &[&str] = &["timestamp with time zone"];
 /// A column: its name, the types that will do, the best one first, and whether every row is given a value for it.
 type Needed = (&'static str, &'static [&'static str], bool);
 
-const REGISTRY: [Needed; 15] = [
+const REGISTRY: [Needed; 16] = [
     ("id", &["uuid"], true),
     ("sid", TEXT, false),
     ("user_id", TEXT, true),
@@ -26,6 +26,7 @@ const REGISTRY: [Needed; 15] = [
     ("user_agent", TEXT, false),
     ("device", TEXT, false),
     ("auth_method", TEXT, false),
+    ("provider_session", TEXT, false),
     ("expires_at", TIME, true),
     ("created_at", TIME, true),
     ("updated_at", TIME, true),
@@ -81,7 +82,12 @@ pub(crate) async fn prepare(client: &Client, schema: &str, names: &RegistryNames
     let RegistryNames { registry, cutoffs, moves } = names;
     let in_schema = |name: &str| qualified(Some(schema), name);
     let tables: [(&str, &[Needed], &[&str], String); 3] = [
-        (registry, &REGISTRY, &["sid", "user_id", "logged_out_at"], create_registry(&in_schema(registry), registry)),
+        (
+            registry,
+            &REGISTRY,
+            &["sid", "user_id", "logged_out_at", "provider_session"],
+            create_registry(&in_schema(registry), registry),
+        ),
         (cutoffs, &CUTOFFS, &[], create_cutoffs(&in_schema(cutoffs), cutoffs)),
         (moves, &MOVES, &["moved_at"], create_moves(&in_schema(moves), moves)),
     ];
@@ -99,20 +105,23 @@ pub(crate) async fn prepare(client: &Client, schema: &str, names: &RegistryNames
 }
 
 fn create_registry(quoted: &str, name: &str) -> String {
-    let [key, check, sid, active, history, ended] =
-        ["_pkey", "_status_check", "_sid_idx", "_active_idx", "_history_idx", "_ended_idx"]
+    let [key, check, sid, active, history, ended, provider] =
+        ["_pkey", "_status_check", "_sid_idx", "_active_idx", "_history_idx", "_ended_idx", "_provider_idx"]
             .map(|suffix| quote(&derived("", name, suffix)));
     format!(
         "CREATE TABLE {quoted} (id uuid NOT NULL CONSTRAINT {key} PRIMARY KEY, sid varchar, user_id text NOT NULL, \
            status text NOT NULL DEFAULT 'active' CONSTRAINT {check} \
              CHECK (status IN ('active', 'logged_out', 'revoked', 'expired', 'evicted')), \
-           ip_address inet, user_agent text, device text, auth_method text, expires_at timestamptz(3) NOT NULL, \
+           ip_address inet, user_agent text, device text, auth_method text, provider_session text, \
+           expires_at timestamptz(3) NOT NULL, \
            created_at timestamptz(3) NOT NULL, updated_at timestamptz(3) NOT NULL, last_seen_at timestamptz(3) NOT NULL, \
            authenticated_at timestamptz(3), logged_out_at timestamptz(3), end_reason text); \
          CREATE INDEX {sid} ON {quoted} (sid); \
          CREATE INDEX {active} ON {quoted} (user_id, created_at DESC, id DESC) WHERE status = 'active'; \
          CREATE INDEX {history} ON {quoted} (user_id, logged_out_at DESC, id DESC) WHERE status <> 'active'; \
-         CREATE INDEX {ended} ON {quoted} (logged_out_at) WHERE status <> 'active';"
+         CREATE INDEX {ended} ON {quoted} (logged_out_at) WHERE status <> 'active'; \
+         CREATE INDEX {provider} ON {quoted} (provider_session) \
+           WHERE status = 'active' AND provider_session IS NOT NULL;"
     )
 }
 

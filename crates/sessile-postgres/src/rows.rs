@@ -9,7 +9,7 @@ use crate::time::moment;
 /// What [`device`] reads.
 pub(crate) const DEVICE: &str = "r.id::text, r.user_id, host(r.ip_address), r.user_agent, r.device, r.auth_method, \
     date_part('epoch', r.created_at), date_part('epoch', r.authenticated_at), date_part('epoch', r.last_seen_at), \
-    date_part('epoch', r.expires_at), r.status, date_part('epoch', r.logged_out_at), r.end_reason";
+    date_part('epoch', r.expires_at), r.status, date_part('epoch', r.logged_out_at), r.end_reason, r.provider_session";
 
 /// One column of a row.
 pub(crate) fn get<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Result<T, Error> {
@@ -38,7 +38,13 @@ pub(crate) fn device(row: &Row) -> Result<Device, Error> {
     Ok(Device {
         handle,
         owner,
-        facts: DeviceFacts { ip, user_agent: text(3)?, device: text(4)?, auth_method: text(5)? },
+        facts: DeviceFacts {
+            ip,
+            user_agent: text(3)?,
+            device: text(4)?,
+            auth_method: text(5)?,
+            provider_session: text(13)?,
+        },
         created_at: begun,
         authenticated_at: time(7)?,
         last_seen_at: time(8)?.unwrap_or(begun),

@@ -35,9 +35,10 @@ impl SignInSql {
             "INSERT INTO {data} (sid, sess, expire) SELECT $1, $2::text::{sess}, to_timestamp($3) WHERE {allowed} \
              ON CONFLICT (sid) DO NOTHING RETURNING 1"
         );
+        let as_read = names.is_as_read(6);
         let rotate = format!(
             "UPDATE {data} SET sid = $1, sess = $2::text::{sess}, expire = to_timestamp($3) \
-             WHERE sid = $5 AND expire >= to_timestamp($4) AND sess::text = $6 AND {allowed} RETURNING 1"
+             WHERE sid = $5 AND expire >= to_timestamp($4) AND {as_read} AND {allowed} RETURNING 1"
         );
         Self {
             lock: lock(cutoffs, 1),
@@ -91,12 +92,14 @@ fn sign_in(names: &Names, write: &str) -> String {
              AND EXISTS (SELECT FROM written) RETURNING id, sid, ip_address, status \
          ), registered AS ( \
            INSERT INTO {registry} AS r (id, sid, user_id, status, ip_address, user_agent, device, auth_method, \
-             expires_at, created_at, updated_at, last_seen_at, authenticated_at) \
+             expires_at, created_at, updated_at, last_seen_at, authenticated_at, provider_session) \
            SELECT $8::text::uuid, $1, $7, 'active', $14::text::inet, $15, $16, $17, to_timestamp($13), to_timestamp($11), \
-             to_timestamp($11), to_timestamp($11), to_timestamp($12) FROM written \
+             to_timestamp($11), to_timestamp($11), to_timestamp($12), $20 FROM written \
            ON CONFLICT (id) DO UPDATE SET sid = excluded.sid, user_id = excluded.user_id, \
              ip_address = excluded.ip_address, user_agent = excluded.user_agent, device = excluded.device, \
-             auth_method = coalesce(excluded.auth_method, r.auth_method), expires_at = excluded.expires_at, \
+             auth_method = coalesce(excluded.auth_method, r.auth_method), \
+             provider_session = coalesce(excluded.provider_session, r.provider_session), \
+             expires_at = excluded.expires_at, \
              updated_at = excluded.updated_at, last_seen_at = excluded.last_seen_at, \
              authenticated_at = excluded.authenticated_at \
            WHERE r.status = 'active' \
@@ -151,6 +154,7 @@ impl PostgresStore {
             (&device.facts.auth_method.as_deref(), Type::TEXT),
             (&sign_in.limit.map(|limit| i64::from(limit.sessions.max(1))), Type::INT8),
             (&sign_in.limit.is_some_and(|limit| limit.policy == AtLimit::Deny), Type::BOOL),
+            (&Private(device.facts.provider_session.as_deref()), Type::TEXT),
         ];
         let rows = match sign_in.limit {
             None => self.query(main, values).await,

@@ -20,6 +20,17 @@ pub(crate) struct Names {
     pub(crate) sess: String,
 }
 
+impl Names {
+    /// The document is as it was read, as this parameter says. What was written into `jsonb` comes back in another
+    /// spelling, so there the values are compared: the writer knows its own document as it wrote it.
+    pub(crate) fn is_as_read(&self, revision: u8) -> String {
+        match self.sess.as_str() {
+            "jsonb" => format!("sess = ${revision}::text::jsonb"),
+            _ => format!("sess::text = ${revision}"),
+        }
+    }
+}
+
 /// The statements of [`Store`](sessile_core::Store). Every time is seconds since 1970 as a double, as node-postgres binds
 /// them.
 #[derive(Clone, Debug)]
@@ -48,6 +59,7 @@ impl Sql {
         // hour each autumn. As it stands PostgreSQL compares moments, through the connection's zone, as for Express.
         let columns = "s.sess::text, date_part('epoch', s.expire::timestamptz), \
             date_part('epoch', c.not_before), c.swept";
+        let as_read = names.is_as_read(5);
         let sessions = format!("{data} s LEFT JOIN {cutoffs} c ON c.user_id = ''");
         Self {
             load: format!("SELECT {columns} FROM {sessions} WHERE s.sid = $1 AND s.expire >= to_timestamp($2)"),
@@ -61,14 +73,14 @@ impl Sql {
             ),
             update: format!(
                 "UPDATE {data} SET sess = $3::text::{sess}, expire = to_timestamp($4) \
-                 WHERE sid = $1 AND expire >= to_timestamp($2) AND sess::text = $5 RETURNING 1"
+                 WHERE sid = $1 AND expire >= to_timestamp($2) AND {as_read} RETURNING 1"
             ),
             rotate: format!(
                 "WITH locked AS MATERIALIZED ( \
                    SELECT id, status FROM {registry} WHERE sid = $1 ORDER BY id FOR UPDATE \
                  ), rotated AS ( \
                    UPDATE {data} SET sid = $6, sess = $3::text::{sess}, expire = to_timestamp($4) \
-                   WHERE sid = $1 AND expire >= to_timestamp($2) AND sess::text = $5 \
+                   WHERE sid = $1 AND expire >= to_timestamp($2) AND {as_read} \
                      AND (SELECT count(*) = 0 OR bool_or(status = 'active') FROM locked) RETURNING 1 \
                  ), followed AS ( \
                    UPDATE {registry} SET sid = $6, updated_at = to_timestamp($7) \

@@ -22,6 +22,7 @@ pub(crate) struct Entries {
     end_under: String,
     end_own: String,
     end_all: String,
+    pub(crate) end_from: String,
     count: String,
     oldest: String,
     cut_off: String,
@@ -76,12 +77,14 @@ impl Entries {
         };
         Self {
             put: format!(
-                "INSERT INTO {registry} (id, sid, user_id, ip_address, user_agent, device, auth_method,
+                "INSERT INTO {registry} (id, sid, user_id, ip_address, user_agent, device, auth_method, provider_session,
                    created_at, authenticated_at, last_seen_at, updated_at, expires_at, status)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, {created}, {authenticated}, {seen}, {seen}, {expires}, 'active')
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?12, {created}, {authenticated}, {seen}, {seen}, {expires}, 'active')
                  ON CONFLICT (id) DO UPDATE SET sid = excluded.sid, user_id = excluded.user_id,
                    ip_address = excluded.ip_address, user_agent = excluded.user_agent, device = excluded.device,
-                   auth_method = coalesce(excluded.auth_method, auth_method), created_at = excluded.created_at,
+                   auth_method = coalesce(excluded.auth_method, auth_method),
+                   provider_session = coalesce(excluded.provider_session, provider_session),
+                   created_at = excluded.created_at,
                    authenticated_at = excluded.authenticated_at, last_seen_at = excluded.last_seen_at,
                    updated_at = excluded.updated_at, expires_at = excluded.expires_at,
                    status = 'active', logged_out_at = NULL, end_reason = NULL",
@@ -112,6 +115,7 @@ impl Entries {
             end_under: end("sid = ?4"),
             end_own: end(&format!("id = ?4 AND user_id = ?5 AND {}", tables.is_alive(6))),
             end_all: end(&format!("user_id = ?4 AND id IS NOT ?5 AND {}", tables.is_alive(6))),
+            end_from: end(&format!("provider_session = ?4 AND {}", tables.is_alive(5))),
             count: format!(
                 "SELECT count(*) FROM {} AND r.user_id = ?1 AND r.id <> ?2 AND r.sid IS NOT ?4",
                 tables.live(3)
@@ -143,9 +147,9 @@ impl Entries {
         }
     }
 
-    pub(crate) fn all(&self) -> [&str; 15] {
+    pub(crate) fn all(&self) -> [&str; 16] {
         let Self { put, known, known_under, moved, follow, give_way, end_one, end_under, end_own, end_all, .. } = self;
-        let Self { count, oldest, cut_off, is_cut_off, seen, .. } = self;
+        let Self { end_from, count, oldest, cut_off, is_cut_off, seen, .. } = self;
         [
             put,
             known,
@@ -157,6 +161,7 @@ impl Entries {
             end_under,
             end_own,
             end_all,
+            end_from,
             count,
             oldest,
             cut_off,
@@ -180,6 +185,7 @@ impl Entries {
             device.authenticated_at.map(millis),
             millis(device.last_seen_at),
             millis(device.expires_at),
+            facts.provider_session,
         ];
         connection.prepare_cached(&self.put)?.execute(values).map(drop)
     }
@@ -271,6 +277,18 @@ impl Entries {
         let Ending { end, at, reason } = ending;
         let which = (owner.as_str(), keep.map(Handle::as_str), seconds(*at));
         self.end(connection, &self.end_all, params![end.as_str(), millis(*at), reason, which.0, which.1, which.2])
+    }
+
+    /// The rows that were signed in from this session of a provider and whose sessions are alive.
+    pub(crate) fn end_from(
+        &self,
+        connection: &Connection,
+        provider_session: &str,
+        ending: &Ending,
+    ) -> rusqlite::Result<Vec<Ended>> {
+        let Ending { end, at, reason } = ending;
+        let values = params![end.as_str(), millis(*at), reason, provider_session, seconds(*at)];
+        self.end(connection, &self.end_from, values)
     }
 
     /// What this statement ended, the oldest first.

@@ -49,7 +49,7 @@ impl Lists {
             ["r.created_at", "r.authenticated_at", "r.last_seen_at", "r.expires_at", ENDED_AT].map(read);
         let entry = format!(
             "r.id, r.user_id, r.ip_address, r.user_agent, r.device, r.auth_method, {created}, {authenticated}, {seen}, \
-             {expires}, r.status, {ended}, r.end_reason"
+             {expires}, r.status, {ended}, r.end_reason, r.provider_session"
         );
         Self {
             live: format!(
@@ -141,7 +141,13 @@ impl Entry {
             id: row.get(0)?,
             owner: row.get(1)?,
             ip: row.get(2)?,
-            facts: DeviceFacts { ip: None, user_agent: row.get(3)?, device: row.get(4)?, auth_method: row.get(5)? },
+            facts: DeviceFacts {
+                ip: None,
+                user_agent: row.get(3)?,
+                device: row.get(4)?,
+                auth_method: row.get(5)?,
+                provider_session: row.get(13)?,
+            },
             created_at: row.get(6)?,
             authenticated_at: row.get(7)?,
             last_seen_at: row.get(8)?,

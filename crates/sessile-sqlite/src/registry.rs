@@ -85,6 +85,18 @@ impl Registry for SqliteStore {
         .await
     }
 
+    async fn revoke_provider_session(
+        &self,
+        provider_session: &str,
+        ending: &Ending,
+    ) -> Result<Vec<EndedSession>, Error> {
+        let (provider_session, ending) = (provider_session.to_owned(), ending.clone());
+        self.write_whole(move |statements, connection| {
+            statements.revoke_provider_session(connection, &provider_session, &ending)
+        })
+        .await
+    }
+
     async fn revoke_everyone(&self, before: SystemTime, ending: &Ending) -> Result<(), Error> {
         let ending = ending.clone();
         self.write(move |statements, connection| {

@@ -75,6 +75,7 @@ const REGISTRY: Shape = Shape {
         ("user_agent", TEXT),
         ("device", TEXT),
         ("auth_method", TEXT),
+        ("provider_session", TEXT),
         ("expires_at", TIME),
         ("created_at", TIME),
         ("updated_at", TIME),
@@ -89,6 +90,7 @@ const REGISTRY: Shape = Shape {
         "user_agent",
         "device",
         "auth_method",
+        "provider_session",
         "authenticated_at",
         "logged_out_at",
         "end_reason",
@@ -126,17 +128,19 @@ fn create_registry(table: &str) -> String {
     let name = quoted(table);
     let index = |what: &str| quoted(&format!("IDX_{table}_{what}"));
     let (by_sid, active, ended, old) = (index("sid"), index("active"), index("ended"), index("logged_out_at"));
+    let provider = index("provider_session");
     format!(
         "CREATE TABLE {name} (id TEXT PRIMARY KEY NOT NULL, sid TEXT, user_id TEXT NOT NULL, \
            status TEXT NOT NULL DEFAULT 'active' \
              CHECK (status IN ('active', 'logged_out', 'revoked', 'expired', 'evicted')), \
-           ip_address TEXT, user_agent TEXT, device TEXT, auth_method TEXT, \
+           ip_address TEXT, user_agent TEXT, device TEXT, auth_method TEXT, provider_session TEXT, \
            expires_at TEXT NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, last_seen_at TEXT NOT NULL, \
            authenticated_at TEXT, logged_out_at TEXT, end_reason TEXT); \
          CREATE INDEX {by_sid} ON {name} (sid); \
          CREATE INDEX {active} ON {name} (user_id, created_at DESC, id DESC) WHERE status = 'active'; \
          CREATE INDEX {ended} ON {name} (user_id, logged_out_at DESC, id DESC) WHERE status <> 'active'; \
-         CREATE INDEX {old} ON {name} (logged_out_at) WHERE status <> 'active';"
+         CREATE INDEX {old} ON {name} (logged_out_at) WHERE status <> 'active'; \
+         CREATE INDEX {provider} ON {name} (provider_session) WHERE status = 'active' AND provider_session IS NOT NULL;"
     )
 }
 

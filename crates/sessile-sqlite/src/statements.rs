@@ -108,6 +108,16 @@ impl Statements {
         self.remove_all(connection, ended)
     }
 
+    pub(crate) fn revoke_provider_session(
+        &self,
+        connection: &Connection,
+        provider_session: &str,
+        ending: &Ending,
+    ) -> rusqlite::Result<Vec<EndedSession>> {
+        let ended = self.entries.end_from(connection, provider_session, ending)?;
+        self.remove_all(connection, ended)
+    }
+
     /// Removes the sessions of rows that ended.
     pub(crate) fn remove_all(&self, connection: &Connection, ended: Vec<Ended>) -> rusqlite::Result<Vec<EndedSession>> {
         for sid in ended.iter().filter_map(|ended| ended.sid.as_deref()) {
@@ -232,6 +242,7 @@ mod tests {
             (&statements.lists.live, "r USING INDEX IDX_sessions_active (user_id=? AND (created_at,id)<(?,?))"),
             (&statements.lists.history, "r USING INDEX IDX_sessions_ended (user_id=? AND (logged_out_at,id)<(?,?))"),
             (&statements.entries.known_under, "USING INDEX IDX_sessions_sid (sid=?)"),
+            (&statements.entries.end_from, "USING INDEX IDX_sessions_provider_session (provider_session=?)"),
         ] {
             let plan = plan(&connection, sql);
             assert!(plan[0].contains(index), "{plan:?}");

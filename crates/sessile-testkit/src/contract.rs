@@ -105,6 +105,7 @@ macro_rules! store_contract {
                 update_never_creates
                 a_stale_update_writes_nothing
                 a_record_that_was_never_read_replaces_nothing
+                a_writer_knows_its_own_document_as_the_next_revision
                 touch_moves_the_end_and_leaves_the_document_alone
                 touch_can_shorten
                 touch_never_creates
@@ -154,6 +155,8 @@ macro_rules! store_contract {
                 touches_and_an_update_at_once_all_count
                 nothing_revives_a_session_removed_meanwhile
                 a_call_given_up_leaves_the_store_working
+                a_name_is_taken_once
+                an_entry_is_taken_once_and_before_anything_else_happens
                 // registry
                 a_sign_in_writes_the_session_and_its_device
                 a_sign_in_moves_the_session_that_was_there
@@ -164,6 +167,7 @@ macro_rules! store_contract {
                 what_cannot_be_revoked_is_left_alone
                 revoke_all_ends_every_session_of_one_owner
                 a_sign_in_from_before_a_revocation_is_refused
+                a_providers_session_ends_what_was_signed_in_from_it
                 a_cut_off_ends_everyone_at_once
                 a_limit_evicts_the_oldest
                 a_limit_denies_the_newest

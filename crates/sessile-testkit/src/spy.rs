@@ -48,6 +48,7 @@ pub enum Call {
     History,
     Revoke,
     RevokeAll,
+    RevokeProviderSession,
     RevokeEveryone,
     Tidy,
 }
@@ -228,6 +229,14 @@ impl<S: Store> Registry for SpyStore<S> {
         ending: &Ending,
     ) -> Result<Vec<EndedSession>, Error> {
         self.noted(Call::RevokeAll)?.revoke_all(owner, keep, ending).await
+    }
+
+    async fn revoke_provider_session(
+        &self,
+        provider_session: &str,
+        ending: &Ending,
+    ) -> Result<Vec<EndedSession>, Error> {
+        self.noted(Call::RevokeProviderSession)?.revoke_provider_session(provider_session, ending).await
     }
 
     async fn revoke_everyone(&self, before: SystemTime, ending: &Ending) -> Result<(), Error> {

@@ -7,5 +7,6 @@ mod devices;
 mod interleaving;
 mod lifecycle;
 mod secrets;
+mod single_use;
 mod support;
 mod vectors;

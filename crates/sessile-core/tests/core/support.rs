@@ -339,6 +339,14 @@ impl Registry for Spy {
         self.rows.revoke_all(owner, keep, ending).await
     }
 
+    async fn revoke_provider_session(
+        &self,
+        provider_session: &str,
+        ending: &Ending,
+    ) -> Result<Vec<EndedSession>, Error> {
+        self.rows.revoke_provider_session(provider_session, ending).await
+    }
+
     async fn revoke_everyone(&self, before: SystemTime, ending: &Ending) -> Result<(), Error> {
         self.rows.revoke_everyone(before, ending).await
     }

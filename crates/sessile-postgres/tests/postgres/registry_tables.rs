@@ -44,6 +44,7 @@ async fn the_tables_are_plain_and_have_the_indexes_that_are_needed() {
                 "user_agent text",
                 "device text",
                 "auth_method text",
+                "provider_session text",
                 "expires_at timestamp(3) with time zone !",
                 "created_at timestamp(3) with time zone !",
                 "updated_at timestamp(3) with time zone !",
@@ -56,6 +57,8 @@ async fn the_tables_are_plain_and_have_the_indexes_that_are_needed() {
                 "CREATE INDEX sessions_active_idx btree (user_id, created_at DESC, id DESC) WHERE (status = 'active'::text)",
                 "CREATE INDEX sessions_history_idx btree (user_id, logged_out_at DESC, id DESC) WHERE (status <> 'active'::text)",
                 "CREATE INDEX sessions_ended_idx btree (logged_out_at) WHERE (status <> 'active'::text)",
+                "CREATE INDEX sessions_provider_idx btree (provider_session) \
+                 WHERE ((status = 'active'::text) AND (provider_session IS NOT NULL))",
             ],
         ),
         (
@@ -164,7 +167,7 @@ async fn a_table_of_another_kind_is_refused_with_the_remedy() {
 #[tokio::test]
 async fn tables_that_fit_are_adopted_and_others_are_refused_in_words() {
     const TABLE: &str = "CREATE TABLE sessions (note text, id uuid PRIMARY KEY, sid text, user_id varchar(255) NOT NULL, \
-        status varchar NOT NULL, ip_address inet, user_agent varchar, device text, auth_method text, \
+        status varchar NOT NULL, ip_address inet, user_agent varchar, device text, auth_method text, provider_session text, \
         expires_at timestamptz NOT NULL, created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL, \
         last_seen_at timestamptz NOT NULL, authenticated_at timestamptz, logged_out_at timestamptz, end_reason text);";
     for (more, word) in [

@@ -116,7 +116,7 @@ async fn a_table_that_cannot_hold_sessions_is_refused_with_the_reason() {
 /// What a registry made by hand may look like.
 const REGISTRY: &str =
     "CREATE TABLE sessions (ID VARCHAR(36) PRIMARY KEY, sid VARCHAR(64), user_id VARCHAR(255) NOT NULL,
-    status VARCHAR(10) NOT NULL DEFAULT 'active', ip_address TEXT, user_agent TEXT, device TEXT, auth_method TEXT,
+    status VARCHAR(10) NOT NULL DEFAULT 'active', ip_address TEXT, user_agent TEXT, device TEXT, auth_method TEXT, provider_session TEXT,
     expires_at DATETIME, created_at DATETIME, updated_at DATETIME, last_seen_at DATETIME, authenticated_at DATETIME,
     logged_out_at DATETIME, end_reason TEXT, note TEXT)";
 

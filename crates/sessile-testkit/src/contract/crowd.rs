@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sessile_core::{Record, Store, Written};
+use sessile_core::{Config, Record, RequestHead, Sessions, SetCookie, Store, Written};
 use tokio::task::JoinSet;
+
+use crate::clock::ManualClock;
 
 use super::{Fixture, at, changed, document, found, key, later, load, record, signed_out, stored, value};
 
@@ -186,4 +188,86 @@ pub async fn a_call_given_up_leaves_the_store_working(fixture: impl Fixture) {
     // What was given up may still be on its way; a fresh reading gets past it.
     while store.update(&key("a"), &changed(&found(&store, "a").await, "100")).await.unwrap() != Written::Done {}
     assert_eq!(value(&store, "a").await.as_deref(), Some("100"));
+}
+
+/// Two instances with sessions in the stores under test, and their clock.
+async fn two_houses(fixture: &impl Fixture) -> ([Sessions; 2], ManualClock) {
+    let clock = ManualClock::new(at(0));
+    let config = || Config::new("a secret that is long enough to sign with").unwrap().clock(clock.clone());
+    let house = async || Sessions::new(fixture.open().await, config());
+    ([house().await, house().await], clock)
+}
+
+/// However many take a name, on whichever instance, one has it, and its time ends like a session's.
+pub async fn a_name_is_taken_once(fixture: impl Fixture) {
+    let (houses, clock) = two_houses(&fixture).await;
+    for name in ["a", "b", "'; DROP TABLE session; --", "a\0b", ""] {
+        let mut racers = JoinSet::new();
+        for racer in 0..8 {
+            let sessions = houses[racer % 2].clone();
+            racers.spawn(async move { sessions.once(name, Duration::from_secs(60)).await.unwrap() });
+        }
+        assert_eq!(racers.join_all().await.into_iter().filter(|first| *first).count(), 1, "{name:?}");
+        assert!(houses[0].happened(name).await.unwrap(), "{name:?}");
+    }
+    assert!(!houses[1].happened("c").await.unwrap());
+    clock.advance(Duration::from_secs(62));
+    assert!(!houses[1].happened("a").await.unwrap());
+    houses[0].sweep().await.unwrap();
+    assert!(houses[1].once("a", Duration::from_secs(60)).await.unwrap(), "it is free again");
+}
+
+/// A request's head: a cookie, or none.
+struct Head(Option<String>);
+
+impl RequestHead for Head {
+    fn header(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
+        self.0.iter().filter(|_| name == "cookie").for_each(|cookie| visit(cookie.as_bytes()));
+    }
+}
+
+fn cookie(set_cookie: Option<SetCookie>) -> Option<String> {
+    set_cookie.and_then(|cookie| cookie.header_value().split(';').next().map(str::to_owned))
+}
+
+/// Of many requests that take the same entry, on two instances, one gets past its `save`, and can then sign somebody in.
+/// Those that take others are not disturbed.
+pub async fn an_entry_is_taken_once_and_before_anything_else_happens(fixture: impl Fixture) {
+    let (houses, _) = two_houses(&fixture).await;
+    for round in 0..20 {
+        let exchange = houses[0].begin(&Head(None));
+        let entries: std::collections::BTreeMap<String, u32> =
+            [("same".into(), 0)].into_iter().chain((0..4).map(|n| (n.to_string(), n))).collect();
+        exchange.session().await.unwrap().insert("entries", &entries).unwrap();
+        let cookie = cookie(exchange.finish().await.unwrap());
+        let mut racers = JoinSet::new();
+        for racer in 0..8 {
+            let (sessions, cookie) = (houses[(racer + round) % 2].clone(), cookie.clone());
+            racers.spawn(async move {
+                let entry = if racer % 2 == 0 { "same".to_owned() } else { (racer / 2).to_string() };
+                let exchange = sessions.begin(&Head(cookie));
+                let session = exchange.session().await.unwrap();
+                let taken: Option<u32> = session.take_entry("entries", &entry).unwrap();
+                let won = match exchange.save().await {
+                    Ok(()) => taken.is_some(),
+                    Err(error) if error.is_gone() => false,
+                    Err(error) => panic!("{error:?}"),
+                };
+                drop(exchange);
+                (entry, won)
+            });
+        }
+        let answers = racers.join_all().await;
+        let winners = |entry: &str| answers.iter().filter(|(own, won)| own == entry && *won).count();
+        for entry in ["same", "0", "1", "2", "3"] {
+            assert_eq!(winners(entry), 1, "{entry}");
+        }
+        let exchange = houses[1].begin(&Head(cookie));
+        let session = exchange.session().await.unwrap();
+        assert!(session.keys().is_empty(), "all of them are taken, in the store");
+        session.insert("more", &1).unwrap();
+        exchange.save().await.unwrap();
+        session.sign_in("alice").unwrap();
+        assert!(exchange.finish().await.unwrap().is_some(), "what was saved is no race lost to oneself");
+    }
 }

@@ -94,7 +94,8 @@ pub async fn a_sign_in_writes_the_session_and_its_device(fixture: impl Fixture) 
             ip: Some("203.0.113.9".parse().unwrap()),
             user_agent: Some("<script>alert('1')</script> \"; DROP TABLE sessions; -- \u{1f4f1}".into()),
             device: Some("Chrome on Windows".into()),
-            auth_method: Some("password".into()),
+            auth_method: Some("oidc".into()),
+            provider_session: Some("'; DROP TABLE sessions; --".into()),
         },
         DeviceFacts { ip: Some("2001:db8::7".parse().unwrap()), ..DeviceFacts::default() },
     ];
@@ -148,7 +149,8 @@ pub async fn a_sign_in_moves_the_session_that_was_there(fixture: impl Fixture) {
 pub async fn a_sign_in_again_keeps_the_device_and_its_beginning(fixture: impl Fixture) {
     let store = fixture.open().await;
     let Some(registry) = store.registry() else { return };
-    let facts = DeviceFacts { auth_method: Some("password".into()), ..DeviceFacts::default() };
+    let facts =
+        DeviceFacts { auth_method: Some("oidc".into()), provider_session: Some("p".into()), ..DeviceFacts::default() };
     let first = SignIn { facts, ..plain_sign_in() };
     let written = registry.sign_in(None, &key("a"), &session_of("alice", 1, 0), &first).await.unwrap();
     assert_eq!(written, SignedIn::Done(Vec::new()));
@@ -163,7 +165,8 @@ pub async fn a_sign_in_again_keeps_the_device_and_its_beginning(fixture: impl Fi
     assert_eq!((&device.handle, device.created_at), (&handle(1), at(0)));
     assert_eq!((device.authenticated_at, device.last_seen_at), (Some(at(7_000)), at(7_000)));
     assert_eq!(device.facts.ip, Some("198.51.100.1".parse().unwrap()));
-    assert_eq!(device.facts.auth_method.as_deref(), Some("password"), "nobody said that it was otherwise");
+    assert_eq!(device.facts.auth_method.as_deref(), Some("oidc"), "nobody said that it was otherwise");
+    assert_eq!(device.facts.provider_session.as_deref(), Some("p"), "nor of this");
 }
 
 /// The device of whoever was signed in before is logged out with the sign-in.
@@ -280,6 +283,44 @@ pub async fn a_sign_in_from_before_a_revocation_is_refused(fixture: impl Fixture
     registry.revoke_all(&"alice".into(), None, &revoked(500)).await.unwrap();
     assert_eq!(sign_in("d", "alice", 4, 999).await, SignedIn::CutOff, "an older revocation takes nothing back");
     assert_eq!(tidied(registry, 3_000, None).await.ended, [], "a cut-off of one user ends nobody later");
+}
+
+/// The end of a session at an identity provider ends what was signed in from it, and nothing else.
+pub async fn a_providers_session_ends_what_was_signed_in_from_it(fixture: impl Fixture) {
+    let (store, other) = (fixture.open().await, fixture.open().await);
+    let (Some(registry), Some(elsewhere)) = (store.registry(), other.registry()) else { return };
+    let cases = [
+        ("a", "alice", Some("p")),
+        ("b", "bob", Some("p")),
+        ("c", "alice", Some("q")),
+        ("d", "alice", None),
+        ("e", "alice", Some("p")),
+    ];
+    for (number, (name, owner, provider_session)) in cases.into_iter().enumerate() {
+        let facts = DeviceFacts { provider_session: provider_session.map(Box::from), ..DeviceFacts::default() };
+        let mut record = session_of(owner, number, number as u64);
+        if name == "e" {
+            record.expires_at = at(2_000);
+        }
+        let answer = registry.sign_in(None, &key(name), &record, &SignIn { facts, ..plain_sign_in() }).await.unwrap();
+        assert_eq!(answer, SignedIn::Done(Vec::new()));
+    }
+    let moved = key("b moved");
+    assert_eq!(store.rotate(&key("b"), &moved, &found(&store, "b").await).await.unwrap(), Written::Done);
+    let end = async |name: &str, millis| {
+        let mut ended = elsewhere.revoke_provider_session(name, &revoked(millis)).await.unwrap();
+        ended.sort_by(|one, other| one.handle.cmp(&other.handle));
+        ended
+    };
+    for unknown in ["", "P", "p'", "r", "%"] {
+        assert_eq!(end(unknown, 5_000).await, [], "{unknown:?}");
+    }
+    assert_eq!(end("p", 5_000).await, [ended("alice", 0), ended("bob", 1)], "e has expired");
+    assert_eq!(end("p", 5_000).await, [], "once");
+    assert!(load(&store, "a").await.is_none() && store.load(&moved, at(0)).await.unwrap().is_none());
+    assert!(load(&store, "c").await.is_some() && load(&store, "d").await.is_some());
+    let bob = history(registry, "bob").await.remove(0);
+    assert_eq!((bob.ended, bob.facts.provider_session.as_deref()), (Some(revoked(5_000)), Some("p")));
 }
 
 /// Everyone's cut-off is there for the very next load, and the sweeper clears up behind it.

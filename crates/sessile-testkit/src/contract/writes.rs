@@ -1,6 +1,6 @@
 //! What each call does, one at a time: nothing but `insert` creates, nothing but a fresh reading replaces.
 
-use sessile_core::{Fate, Store as _, Written};
+use sessile_core::{Fate, Record, Store as _, Written};
 
 use super::{Fixture, at, changed, document, found, key, later, load, record, signed_out, stored, value};
 
@@ -93,6 +93,19 @@ pub async fn touch_can_shorten(fixture: impl Fixture) {
     assert_eq!(store.touch(&key("a"), at(0), at(5_000)).await.unwrap(), Written::Done);
     assert!(store.load(&key("a"), at(5_000)).await.unwrap().is_some());
     assert!(store.load(&key("a"), at(6_001)).await.unwrap().is_none());
+}
+
+/// Who has written a document need not read it again before the next write: it is the revision, however it is spelled.
+pub async fn a_writer_knows_its_own_document_as_the_next_revision(fixture: impl Fixture) {
+    let store = fixture.open().await;
+    let mut record = stored(&store, "a", "1").await;
+    for v in [r#"{"b":1,"a":[1.50,1E2],"long key":null}"#, r#""\u00e4/\/""#, "2"] {
+        record.data.insert("v", v);
+        assert_eq!(store.update(&key("a"), &record).await.unwrap(), Written::Done, "{v}");
+        record = Record::stored(&key("a"), record.document(), record.expires_at, record.seen_at).unwrap();
+    }
+    assert_eq!(store.rotate(&key("a"), &key("b"), &record).await.unwrap(), Written::Done);
+    assert_eq!(value(&store, "b").await.as_deref(), Some("2"));
 }
 
 /// `touch` of a key that was never written.
