@@ -35,6 +35,8 @@ struct Committed {
     /// How many of the request's edits are in it.
     edits: usize,
     signed_in: Option<SignIn>,
+    /// Whoever signed in was signed in before.
+    again: bool,
     /// Other sessions that ended with it.
     ended: Vec<(EndedSession, Ending)>,
     /// There was a session to end.
@@ -89,6 +91,7 @@ impl Sessions {
         } else {
             let committed = self.carry_out(session, facts, Some(&why_cookie)).await?;
             committed.and_then(|committed| {
+                self.is_aligned(&committed);
                 self.tell_of_commit(&committed, facts);
                 self.set_cookie(&committed, facts, &why_cookie)
             })
@@ -96,6 +99,14 @@ impl Sessions {
         let gathered = self.note_use(&session.lock());
         self.write_seen(&gathered).await;
         Ok(cookie)
+    }
+
+    /// What this commit registered need not be asked for.
+    fn is_aligned(&self, committed: &Committed) {
+        let Committed { id, record, .. } = committed;
+        if let (Some(id), Some(_), Some(_)) = (id, &record.owner, &self.config().user_key) {
+            self.knows_to_be_aligned(&self.key(id), record);
+        }
     }
 
     /// Writes what the request has made of its session so far.
@@ -243,7 +254,8 @@ impl Sessions {
     }
 
     /// Puts this request's edits on what another one left; false when that is nothing, or somebody else's by now: an
-    /// Express app may give a session to another user in place, and these edits were meant for the former one.
+    /// Express app may give a session to another user in place, and what this request did was meant for the former one,
+    /// unless it signs somebody else in itself.
     async fn rebase(
         &self,
         session: &Session,
@@ -251,8 +263,12 @@ impl Sessions {
         attempt: &Committed,
         facts: &Facts,
     ) -> Result<bool, Error> {
+        let is_another = |fresh: &Record| {
+            let (inner, owner) = (session.lock(), fresh.owner.as_ref());
+            owner != inner.owner_before() && attempt.record.owner.as_ref() == inner.owner_before()
+        };
         match self.load_record(key, facts).await? {
-            Some(fresh) if attempt.plan != Plan::Rotate && fresh.owner != attempt.record.owner => Ok(false),
+            Some(fresh) if is_another(&fresh) => Ok(false),
             Some(fresh) => session.lock().rebase(fresh).map(|()| true),
             None => Ok(false),
         }
@@ -285,6 +301,7 @@ impl Sessions {
             tell(EventKind::Ended(End::LoggedOut));
         }
         match signed_in {
+            Some(_) if committed.again => tell(EventKind::AuthenticatedAgain),
             Some(_) => tell(EventKind::SignedIn),
             None if *plan == Plan::Rotate => tell(EventKind::Rotated),
             None => {}
@@ -313,7 +330,8 @@ impl Sessions {
         let mut record = inner.record.clone();
         let edits = inner.edits();
         if plan == Plan::End {
-            return Ok(Committed { plan, id: None, record, edits, signed_in: None, ended: Vec::new(), removed: false });
+            let (signed_in, ended) = (None, Vec::new());
+            return Ok(Committed { plan, id: None, record, edits, signed_in, again: false, ended, removed: false });
         }
         record.seen_at = now;
         if plan == Plan::Rotate && config.attributes(Some(&record), facts.https).is_none() {
@@ -336,7 +354,8 @@ impl Sessions {
             let ended = EndedSession { handle: handle.clone(), owner: owner.clone(), ip: None };
             (ended, Ending { end: End::LoggedOut, at: now, reason: None })
         });
-        Ok(Committed { plan, id, record, edits, signed_in, ended: Vec::from_iter(ended), removed: false })
+        let again = inner.owner_before() == record.owner.as_ref();
+        Ok(Committed { plan, id, record, edits, signed_in, again, ended: Vec::from_iter(ended), removed: false })
     }
 
     fn set_cookie(&self, committed: &Committed, facts: &Facts, why: &WhyCookie) -> Option<SetCookie> {

@@ -3,9 +3,10 @@
 
 use std::time::SystemTime;
 
+use crate::clock::{from_millis, to_millis};
 use crate::event::{Event, EventKind};
 use crate::registry::{Cursor, Device, End, EndedSession, Ending, Page, Registry};
-use crate::{Error, Handle, Session, Sessions, UserId};
+use crate::{Error, Exchange, Handle, Session, Sessions, UserId};
 
 /// The sessions of users: who is signed in where. Made by [`Sessions::devices`]; with axum also an extractor.
 ///
@@ -21,6 +22,8 @@ use crate::{Error, Handle, Session, Sessions, UserId};
 #[derive(Clone, Debug)]
 pub struct Devices {
     sessions: Sessions,
+    /// The request that asks, where there is one.
+    exchange: Option<Exchange>,
 }
 
 /// A part of a list, the newest first.
@@ -35,7 +38,7 @@ pub struct DevicePage {
 impl Sessions {
     /// The sessions of users.
     pub fn devices(&self) -> Devices {
-        Devices { sessions: self.clone() }
+        Devices { sessions: self.clone(), exchange: None }
     }
 
     pub(crate) fn registry(&self) -> Result<&dyn Registry, Error> {
@@ -48,6 +51,11 @@ impl Sessions {
 }
 
 impl Devices {
+    /// As this request asks.
+    pub(crate) fn of(self, exchange: &Exchange) -> Self {
+        Self { exchange: Some(exchange.clone()), ..self }
+    }
+
     /// The owner's live sessions, the latest sign-in first.
     ///
     /// # Errors
@@ -81,18 +89,31 @@ impl Devices {
         Ok(!ended.is_empty())
     }
 
-    /// Ends every session of this session's owner but this one, and says how many. A sign-in of the same user that is under
-    /// way is refused.
+    /// Ends every session of this session's owner but this one, and says how many. A sign-in of the same user that another
+    /// request has under way is refused; what the user proved in this one holds.
+    ///
+    /// ```
+    /// # use sessile_core::{Devices, Error, Session};
+    /// async fn password_was_changed(session: &Session, devices: &Devices) -> Result<(), Error> {
+    ///     session.authenticate_again()?;
+    ///     devices.revoke_others(session).await?;
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     /// When nobody is signed in, or the store fails.
     pub async fn revoke_others(&self, current: &Session) -> Result<u64, Error> {
         let owner = current.owner().ok_or_else(|| Error::unauthenticated("nobody is signed in"))?;
-        self.revoke_but(&owner, Some(&current.handle()), "signed out from another device").await
+        let ended = self.revoke_but(&owner, Some(&current.handle()), "signed out from another device").await?;
+        current.count_from(self.after_now());
+        Ok(ended)
     }
 
-    /// Ends every session of this user, and says how many: after a change of password, or when an account is closed. A
-    /// sign-in of the same user that is under way is refused: its credentials were checked before (ASVS 7.4.3).
+    /// Ends every session of this user, and says how many: after a reset of their password, or when an account is closed. A
+    /// sign-in of the same user that another request has under way is refused: its credentials were checked before (ASVS
+    /// 7.4.3). One that this request makes afterwards holds, when these `Devices` are the request's own (the extractor, or
+    /// [`Exchange::devices`]).
     ///
     /// # Errors
     /// When the store fails.
@@ -128,10 +149,22 @@ impl Devices {
     }
 
     async fn revoke_but(&self, owner: &UserId, keep: Option<&Handle>, reason: &str) -> Result<u64, Error> {
+        let registry = self.sessions.registry()?;
+        if !UserId::is_name(owner.as_str()) {
+            return Ok(0);
+        }
         let ending = self.revoked(reason);
-        let ended = self.sessions.registry()?.revoke_all(owner, keep, &ending).await?;
+        let ended = registry.revoke_all(owner, keep, &ending).await?;
+        if let Some(exchange) = &self.exchange {
+            exchange.count_from(self.after_now());
+        }
         self.tell(&ended, &ending);
         Ok(ended.len() as u64)
+    }
+
+    /// The first whole millisecond that is later than all that has happened.
+    fn after_now(&self) -> SystemTime {
+        from_millis(to_millis(self.sessions.now()) + 1)
     }
 
     fn revoked(&self, reason: &str) -> Ending {

@@ -79,6 +79,13 @@ pub(crate) enum Edit {
 pub(crate) type Change = Arc<dyn Fn(Option<&str>) -> Result<Option<String>, Error> + Send + Sync>;
 
 impl Edit {
+    /// What was proved counts from this time.
+    pub(crate) fn count_from(&mut self, time: SystemTime) {
+        if let Self::SignIn { at, .. } | Self::Authenticated { at } = self {
+            *at = time;
+        }
+    }
+
     pub(crate) fn apply(&self, record: &mut Record, config: &Config) -> Result<(), Error> {
         match self {
             Self::Insert { key, json } => put(record, config, key, json.clone())?,
@@ -98,8 +105,13 @@ impl Edit {
                 if record.meta.until_sign_in.is_some() {
                     set_idle(record, config, None);
                 }
-                if record.owner.as_ref().is_some_and(|other| other != owner) {
+                // Another program may have signed them out and left the session: that device has ended all the same.
+                let former = record.owner.as_ref().map(UserId::as_str).or(record.meta.owner.as_deref());
+                let is_another = former.is_some_and(|former| former != owner.as_str());
+                if is_another {
                     clear(record, config);
+                }
+                if is_another || record.owner.is_none() && record.meta.owner.is_some() {
                     record.begin_anew(handle.clone(), *at);
                 }
                 record.owner = Some(owner.clone());

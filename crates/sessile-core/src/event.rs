@@ -35,8 +35,10 @@ pub struct Event {
 pub enum EventKind {
     /// A session was stored for the first time.
     Created,
-    /// A user signed in, or proved again who they are.
+    /// A user signed in.
     SignedIn,
+    /// The user who was signed in proved again who they are.
+    AuthenticatedAgain,
     /// The id changed.
     Rotated,
     /// The session ended.
@@ -67,6 +69,7 @@ impl EventKind {
         match self {
             Self::Created => "created",
             Self::SignedIn => "signed_in",
+            Self::AuthenticatedAgain => "authenticated_again",
             Self::Rotated => "rotated",
             Self::Ended(End::LoggedOut) => "ended",
             Self::Ended(end) => end.as_str(),
@@ -131,7 +134,8 @@ impl Observer for SyncSender<Event> {
     }
 }
 
-/// Writes every event to the log, under the target `sessile::events`: refusals as warnings, the rest as information.
+/// Writes every event to the log, under the target `sessile::events`: sign-ins that were refused and ids that were used after
+/// their end as warnings, the rest as information. Anybody can send forged cookies, as many as they like.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingObserver;
 
@@ -141,11 +145,12 @@ impl Observer for TracingObserver {
         let handle = handle.as_ref().map(tracing::field::display);
         let (owner, ip) = (owner.as_ref().map(tracing::field::debug), ip.map(tracing::field::display));
         match kind {
-            EventKind::Refused(refusal) => {
+            EventKind::Refused(refusal @ (Refusal::Reused | Refusal::CutOff | Refusal::Full)) => {
                 tracing::warn!(target: "sessile::events", event = kind.as_str(), why = refusal.as_str(), handle, owner, ip, "session refused");
             }
             kind => {
-                tracing::info!(target: "sessile::events", event = kind.as_str(), handle, owner, ip, device, reason, "session event");
+                let why = if let EventKind::Refused(refusal) = kind { Some(refusal.as_str()) } else { None };
+                tracing::info!(target: "sessile::events", event = kind.as_str(), why, handle, owner, ip, device, reason, "session event");
             }
         }
     }

@@ -35,6 +35,8 @@ struct Shared {
     sessions: Sessions,
     facts: Facts,
     session: Mutex<Option<Session>>,
+    /// What the user proves in this request counts from this time, where that is not when it came.
+    counts_from: Mutex<Option<SystemTime>>,
     finished: AtomicBool,
 }
 
@@ -58,7 +60,13 @@ pub(crate) struct Facts {
 impl Exchange {
     pub(crate) fn new(sessions: Sessions, facts: Facts) -> Self {
         Self {
-            shared: Arc::new(Shared { sessions, facts, session: Mutex::new(None), finished: AtomicBool::new(false) }),
+            shared: Arc::new(Shared {
+                sessions,
+                facts,
+                session: Mutex::new(None),
+                counts_from: Mutex::new(None),
+                finished: AtomicBool::new(false),
+            }),
         }
     }
 
@@ -76,6 +84,9 @@ impl Exchange {
             let mut slot = self.shared.session.lock().unwrap_or_else(PoisonError::into_inner);
             slot.get_or_insert(loaded).clone()
         };
+        if let Some(at) = *self.shared.counts_from.lock().unwrap_or_else(PoisonError::into_inner) {
+            session.count_from(at);
+        }
         // `finish` raises the flag before it looks for the session: one of the two always sees the other.
         if self.shared.finished.load(Ordering::SeqCst) {
             session.lock().finish();
@@ -115,7 +126,15 @@ impl Exchange {
 
     /// The sessions of users: who is signed in where.
     pub fn devices(&self) -> Devices {
-        self.shared.sessions.devices()
+        self.shared.sessions.devices().of(self)
+    }
+
+    /// What the user proves in this request counts from this time: it revoked their sessions, and knew.
+    pub(crate) fn count_from(&self, at: SystemTime) {
+        *self.shared.counts_from.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+        if let Some(session) = self.peek() {
+            session.count_from(at);
+        }
     }
 
     /// Commits the session, if the handler asked for it, and says which cookie the response carries. Once a request.

@@ -63,8 +63,8 @@ pub use lifetime::Lifetime;
 pub use memory::MemoryStore;
 pub use record::{Record, Revision, UserId};
 pub use registry::{
-    AtLimit, Cursor, CutOff, Device, DeviceFacts, End, EndedSession, Ending, Fate, Limit, Page, Registry, Seen, SignIn,
-    SignedIn, Tidied, Tidy,
+    Alignment, AtLimit, Cursor, CutOff, Device, DeviceFacts, End, EndedSession, Ending, Fate, Limit, Page, Registry,
+    Seen, SignIn, SignedIn, Tidied, Tidy,
 };
 pub use session::{Flash, Session};
 pub use sessions::Sessions;

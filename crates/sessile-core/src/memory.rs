@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use crate::clock::{from_millis, to_millis};
 use crate::record::UserId;
 use crate::registry::{
-    AtLimit, CutOff, Device, End, EndedSession, Ending, Fate, Page, Registry, Seen, SignIn, SignedIn, Tidied, Tidy,
+    Alignment, AtLimit, CutOff, Device, End, EndedSession, Ending, Fate, Page, Registry, Seen, SignIn, SignedIn,
+    Tidied, Tidy,
 };
 use crate::store::{Store, Sweep, Swept, Written};
 use crate::{Error, Handle, Record, StoreKey};
@@ -121,9 +122,10 @@ impl Tables {
 
     /// Whether the row under this key may be moved to the other one.
     fn may_move(&mut self, from: &StoreKey, to: &StoreKey, record: &Record) -> Written {
-        let taken = self.rows.contains_key(to);
+        let (taken, is_over) = (self.rows.contains_key(to), self.is_over(from));
         match self.alive(from, record.seen_at) {
             None => Written::Gone,
+            Some(_) if is_over => Written::Gone,
             Some(row) if taken || !row.is_as_read(record) => Written::Stale,
             Some(_) => Written::Done,
         }
@@ -160,6 +162,20 @@ impl Tables {
         entries.next().map(|entry| &entry.device)
     }
 
+    /// Whether the session under this key has ended or moved: what lies there was brought back.
+    fn is_over(&self, key: &StoreKey) -> bool {
+        let is_tombstone = |entry: &Entry| !entry.is_active() && entry.key.as_ref() == Some(key);
+        let was_there = self.moves.contains_key(key) || self.devices.values().any(is_tombstone);
+        was_there && self.active_under(key).is_none()
+    }
+
+    /// Whether the owner, or everyone, was cut off later than that.
+    fn is_cut_off(&self, owner: &UserId, since: SystemTime) -> bool {
+        let everyone = self.everyone.as_ref().map(|(cut_off, _)| cut_off.before);
+        let own = self.cut_offs.get(owner.as_str()).copied();
+        [everyone, own].into_iter().flatten().any(|cut_off| since < cut_off)
+    }
+
     /// What `Registry::tidy` does about one row of the registry.
     fn tidy_entry(&mut self, handle: &Handle, now: SystemTime, tidied: &mut Tidied) {
         let Some(entry) = self.devices.get(handle).filter(|entry| entry.is_active()) else { return };
@@ -185,29 +201,46 @@ impl Tables {
         if known.is_some() && known == record.owner {
             return;
         }
-        let is_tombstone = |entry: &Entry| !entry.is_active() && entry.key.as_ref() == Some(key);
-        if known.is_none() && (record.is_cut_off() || self.devices.values().any(is_tombstone)) {
-            self.rows.remove(key);
-            tidied.removed += 1;
-            return;
-        }
         let Ok(device) = record.device(Default::default()) else { return };
-        tidied.registered += u64::from(device.is_some());
-        tidied.ended.extend(self.align(key, device.as_ref(), tidy.now));
+        let is_over = known.is_none() && record.is_cut_off();
+        let Ok((alignment, former)) = self.align(key, device.filter(|_| !is_over), is_over, tidy.now) else { return };
+        tidied.ended.extend(former);
+        tidied.registered += u64::from(matches!(alignment, Alignment::Device(_)));
+        tidied.removed += u64::from(alignment == Alignment::Over);
     }
 
-    /// Makes the registry say that this device, or nobody, is signed in under the key.
-    fn align(&mut self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Option<(EndedSession, Ending)> {
+    /// Makes the registry say that this device, or nobody, is signed in under the key; or removes what is there, where it is
+    /// over. Also whose session ended by that.
+    fn align(
+        &mut self,
+        key: &StoreKey,
+        device: Option<Device>,
+        is_over: bool,
+        at: SystemTime,
+    ) -> Result<(Alignment, Option<(EndedSession, Ending)>), Error> {
+        let is_over = is_over || self.is_over(key);
+        let is_free = |handle: &Handle| !self.devices.contains_key(handle);
+        let device = device.map(|device| device.under_a_free_handle(key, is_free)).transpose()?;
         let known = self.active_under(key).map(|known| known.handle.clone());
         let former = known.and_then(|handle| self.devices.get_mut(&handle)).map(|entry| {
             entry.key = None;
             let ending = Ending { end: End::LoggedOut, at, reason: None };
             (entry.end(&ending), ending)
         });
-        if let Some(device) = device {
-            self.devices.insert(device.handle.clone(), Entry { key: Some(key.clone()), device: device.clone() });
+        let alignment = match device {
+            Some(device) if is_over || self.is_cut_off(&device.owner, device.began()) => Alignment::Over,
+            None if is_over => Alignment::Over,
+            Some(device) => {
+                let handle = device.handle.clone();
+                self.devices.insert(handle.clone(), Entry { key: Some(key.clone()), device });
+                Alignment::Device(handle)
+            }
+            None => Alignment::Nobody,
+        };
+        if alignment == Alignment::Over {
+            self.rows.remove(key);
         }
-        former
+        Ok((alignment, former))
     }
 }
 
@@ -315,9 +348,7 @@ impl Registry for MemoryStore {
             return Err(Error::misuse("a sign-in without an owner"));
         };
         let presented = record.authenticated_at().unwrap_or(record.seen_at);
-        let everyone = tables.everyone.as_ref().map(|(cut_off, _)| cut_off.before);
-        let own = tables.cut_offs.get(device.owner.as_str()).copied();
-        if [everyone, own].into_iter().flatten().any(|cut_off| presented < cut_off) {
+        if tables.is_cut_off(&device.owner, presented) {
             return Ok(SignedIn::CutOff);
         }
         if tables.devices.get(&device.handle).is_some_and(|entry| !entry.is_active()) {
@@ -363,18 +394,17 @@ impl Registry for MemoryStore {
         Ok(SignedIn::Done(others.iter().take(too_many).filter_map(|handle| tables.end(handle, &ending)).collect()))
     }
 
-    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Option<Handle>, Error> {
+    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Alignment, Error> {
         let mut tables = self.tables();
         if tables.alive(key, at).is_none() {
-            return Ok(None);
+            return Ok(Alignment::Over);
         }
         if let Some(known) = tables.active_under(key)
             && device.is_some_and(|device| device.owner == known.owner)
         {
-            return Ok(Some(known.handle.clone()));
+            return Ok(Alignment::Device(known.handle.clone()));
         }
-        tables.align(key, device, at);
-        Ok(device.map(|device| device.handle.clone()))
+        tables.align(key, device.cloned(), false, at).map(|(alignment, _)| alignment)
     }
 
     async fn seen(&self, seen: &[Seen]) -> Result<(), Error> {

@@ -34,11 +34,13 @@ pub(crate) fn client_ip(head: &dyn RequestHead, trusted: &[IpNet]) -> Option<IpA
     client
 }
 
-/// The addresses that this header names, in order; `None` in place of what is none.
+/// The addresses that this header names, in order; `None` in place of what is none. Empty elements of a list do not count
+/// (RFC 9110 section 5.6.1).
 fn hops(head: &dyn RequestHead, name: &str) -> Vec<Option<IpAddr>> {
     let mut hops = Vec::new();
     head.header(name, &mut |value| {
-        hops.extend(value.split(|&byte| byte == b',').map(|hop| match name {
+        let elements = value.split(|&byte| byte == b',').filter(|hop| !hop.trim_ascii().is_empty());
+        hops.extend(elements.map(|hop| match name {
             "forwarded" => parameter(hop, "for").and_then(address),
             _ => address(hop),
         }));
@@ -46,9 +48,10 @@ fn hops(head: &dyn RequestHead, name: &str) -> Vec<Option<IpAddr>> {
     hops
 }
 
-/// `1.2.3.4`, `1.2.3.4:5678`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:5678`.
+/// `1.2.3.4`, `1.2.3.4:5678`, `2001:db8::1`, `fe80::1%eth0`, `[2001:db8::1]`, `[2001:db8::1]:5678`.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text.trim_ascii()).ok()?;
+    let text = text.split_once('%').filter(|_| !text.starts_with('[')).map_or(text, |(address, _)| address);
     let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
     let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     text.parse().ok().or_else(with_port).or_else(in_brackets).map(|ip: IpAddr| ip.to_canonical())
@@ -123,6 +126,9 @@ mod tests {
             ("10.0.0.1", &[("forwarded", "for=5.6.7.8, for=_hidden")], None),
             ("10.0.0.1", &[("forwarded", "for=9.9.9.9"), (XFF, "5.6.7.8")], Some("5.6.7.8")),
             ("::1", &[("x-real-ip", "5.6.7.8")], Some("5.6.7.8")),
+            ("10.0.0.1", &[(XFF, " "), ("x-real-ip", "5.6.7.8")], Some("5.6.7.8")),
+            ("10.0.0.1", &[(XFF, ", 5.6.7.8, ,")], Some("5.6.7.8")),
+            ("10.0.0.1", &[(XFF, "fe80::1%eth0")], Some("fe80::1")),
             ("10.0.0.1", &[], Some("10.0.0.1")),
             ("unknown", &[(XFF, "5.6.7.8")], None),
         ] {

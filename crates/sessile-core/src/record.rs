@@ -40,10 +40,15 @@ impl UserId {
         &self.text
     }
 
-    /// Reads what an application stored under its user key: a string or an integer.
+    /// Whether this can be the name of a user: 1 to 255 bytes without U+0000.
+    pub(crate) fn is_name(text: &str) -> bool {
+        (1..=255).contains(&text.len()) && !text.contains('\0')
+    }
+
+    /// Reads what an application stored under its user key: a string that can be a name, or an integer.
     pub(crate) fn from_json(json: &str) -> Option<Self> {
         match serde_json::from_str(json).ok()? {
-            serde_json::Value::String(text) if !text.is_empty() => Some(Self { text: text.into(), number: false }),
+            serde_json::Value::String(text) if Self::is_name(&text) => Some(Self { text: text.into(), number: false }),
             serde_json::Value::Number(number) if !number.is_f64() => {
                 Some(Self { text: number.to_string().into(), number: true })
             }
@@ -168,7 +173,7 @@ impl Record {
         let handle = meta.handle.as_deref().and_then(Handle::parse).unwrap_or_else(|| Handle::derived(key));
         Ok(Self {
             handle,
-            owner: meta.owner.as_deref().map(UserId::from),
+            owner: meta.owner.as_deref().filter(|owner| UserId::is_name(owner)).map(UserId::from),
             created_at: meta.created_at.map_or_else(|| cookie.begun().unwrap_or(now).min(now), from_millis),
             seen_at: now,
             expires_at,
@@ -216,15 +221,13 @@ impl Record {
     }
 
     /// Takes the owner from where another program keeps it, under this top-level key. When that is not the one Sessile
-    /// signed in, nobody knows when they proved who they are, and it says so: then the registry has to be told.
-    pub fn owner_is_under(&mut self, user_key: &str) -> bool {
+    /// signed in, nobody knows when they proved who they are.
+    pub fn owner_is_under(&mut self, user_key: &str) {
         let owner = self.data.get(user_key).and_then(UserId::from_json);
-        let differs = owner != self.owner;
-        if differs {
+        if owner != self.owner {
             self.meta.authenticated_at = None;
         }
         self.owner = owner;
-        differs
     }
 
     /// Whether the session is one of those that [`cut_off`](Record::cut_off) ended: it has an owner, and was not signed in
@@ -246,7 +249,7 @@ impl Record {
             handle: if is_ours { self.handle.clone() } else { Handle::generate()? },
             owner,
             facts,
-            created_at: whole(self.seen_at),
+            created_at: whole(self.authenticated_at().unwrap_or(self.created_at)),
             authenticated_at: self.authenticated_at(),
             last_seen_at: whole(self.seen_at),
             expires_at: whole(self.expires_at),

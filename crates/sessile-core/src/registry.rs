@@ -98,6 +98,27 @@ pub struct Device {
     pub ended: Option<Ending>,
 }
 
+impl Device {
+    /// The device under a handle that is free, its own if that is: each handle has one session and one end.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn under_a_free_handle(mut self, key: &StoreKey, is_free: impl Fn(&Handle) -> bool) -> Result<Self, Error> {
+        if !is_free(&self.handle) {
+            self.handle = Handle::derived(key);
+        }
+        if !is_free(&self.handle) {
+            self.handle = Handle::generate()?;
+        }
+        Ok(self)
+    }
+
+    /// When its user proved who they are, as far as anybody knows: what a cut-off is compared with.
+    pub fn began(&self) -> SystemTime {
+        self.authenticated_at.unwrap_or(self.created_at)
+    }
+}
+
 /// A session that a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedSession {
@@ -186,6 +207,17 @@ pub enum Fate {
     },
     /// It ended.
     Ended(EndedSession, Ending),
+}
+
+/// What [`Registry::align`] found out about a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alignment {
+    /// Somebody is signed in, under this handle.
+    Device(Handle),
+    /// Nobody is signed in.
+    Nobody,
+    /// The session is over, and its row is gone.
+    Over,
 }
 
 /// A part of a long list, the newest first.
@@ -281,10 +313,13 @@ pub trait Registry: Send + Sync {
     ) -> Result<SignedIn, Error>;
 
     /// Makes the registry say what another program did to the session under this key, as seen `at` this time: `device` is
-    /// signed in to it, or nobody is. An active row of another owner ends as logged out, and is no tombstone for the key,
-    /// which lives on. When there is no active row for the owner one is made of `device`. Answers with the handle of the
-    /// owner's row; `None` when nobody is signed in, or the session is not alive.
-    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Option<Handle>, Error>;
+    /// signed in to it, or nobody is.
+    ///
+    /// - An active row of another owner ends as logged out, and is no tombstone for the key, which lives on.
+    /// - Without an active row for the owner one is made of `device`; under another handle where its own is taken.
+    /// - What has ended under this key, or moved away from it, was brought back by the other program. It is not registered
+    ///   but removed, and so is what began before a cut-off of the owner's, or of everyone's ([`Device::began`]).
+    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Alignment, Error>;
 
     /// Records that these sessions were used. Moves times forward only, and touches none that has ended.
     async fn seen(&self, seen: &[Seen]) -> Result<(), Error>;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::clock::to_millis;
 use crate::edit::{Change, Edit, check_key, from_json, is_application_key, to_json};
 use crate::plan::State;
 use crate::record::{Record, UserId};
@@ -212,7 +213,8 @@ impl Session {
     /// sessions are revoked meanwhile, it is refused when the response leaves (409).
     ///
     /// # Errors
-    /// When the user is no name (empty, longer than 255 bytes, or with U+0000), the session was ended before in this request, or the response has left.
+    /// When the user is no name (empty, longer than 255 bytes, or with U+0000), the session was ended before in this
+    /// request, or the response has left.
     pub fn sign_in(&self, user: impl Into<UserId>) -> Result<(), Error> {
         self.sign_in_as(user.into(), None, None)
     }
@@ -258,6 +260,26 @@ impl Session {
         let at = self.lock().began;
         self.edit(Edit::SignIn { owner, at, handle: Handle::generate()? })?;
         self.proved(auth_method, provider_session)
+    }
+
+    /// Says that the sign-in of this request began earlier, with another request: the password came before a second factor,
+    /// or the way led over an identity provider. It then counts from that time, so that what was revoked since refuses it.
+    /// Call it before [`sign_in`](Session::sign_in).
+    pub fn sign_in_began(&self, at: SystemTime) {
+        let mut inner = self.lock();
+        inner.began = inner.began.min(at);
+    }
+
+    /// What the user proves in this request, before or after this call, counts from this time.
+    pub(crate) fn count_from(&self, at: SystemTime) {
+        let mut inner = self.lock();
+        inner.began = at;
+        for edit in &mut inner.edits {
+            edit.count_from(at);
+        }
+        if inner.signed_in {
+            inner.record.meta.authenticated_at = Some(to_millis(at));
+        }
     }
 
     /// Records that the owner has just proved again who they are. The id changes and the absolute lifetime starts anew.
@@ -461,7 +483,7 @@ impl Session {
 
 /// Whether a registry can hold this name.
 pub(crate) fn check_name(what: &str, name: &str) -> Result<(), Error> {
-    if name.is_empty() || name.len() > 255 || name.contains('\0') {
+    if !UserId::is_name(name) {
         let found = name.len();
         return Err(Error::value(format!(
             "expected {what} of 1 to 255 bytes without U+0000, found one of {found} bytes"
@@ -551,7 +573,7 @@ impl Inner {
 
     /// The owner before this request.
     pub(crate) fn owner_before(&self) -> Option<&UserId> {
-        self.before.as_ref()?.owner.as_ref()
+        self.before.as_ref().unwrap_or(&self.record).owner.as_ref()
     }
 
     /// Whether this is a stored session that somebody is signed in to.

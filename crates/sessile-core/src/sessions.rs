@@ -12,7 +12,7 @@ use crate::codec::Decoded;
 use crate::cookie::header;
 use crate::event::{Event, EventKind, Refusal};
 use crate::exchange::{Exchange, Facts, RequestHead};
-use crate::registry::{Fate, Seen};
+use crate::registry::{Alignment, Fate, Seen};
 use crate::session::Inner;
 use crate::store::Store;
 use crate::turns::Turns;
@@ -130,42 +130,55 @@ impl Sessions {
             }
         })?;
         let Some(mut record) = loaded else { return Ok(None) };
-        let is_foreign = config.user_key.as_ref().is_some_and(|user_key| {
-            record.owner_is_under(user_key) || self.shared.aligned.had_another(key, record.owner.as_ref())
+        let is_shared = config.user_key.as_ref().is_some_and(|user_key| {
+            record.owner_is_under(user_key);
+            record.owner.is_some() || self.shared.aligned.had_another(key, record.owner.as_ref())
         });
         let end = config.lifetime_of(&record).absolute_end(record.began());
         if record.is_cut_off() || end.is_some_and(|end| end < now) {
             return Ok(None);
         }
-        if is_foreign {
-            self.align(key, &mut record, facts).await;
+        if is_shared && !self.align(key, &mut record, facts).await {
+            return Ok(None);
         }
         Ok(Some(record))
     }
 
-    /// Another program signed somebody in or out: the registry gets to know, and says which handle the session has there.
-    /// That costs one call for each session a minute. When it fails the request goes on, and the sweeper repairs it.
-    async fn align(&self, key: &StoreKey, record: &mut Record, facts: &Facts) {
-        let (aligned, now) = (&self.shared.aligned, record.seen_at);
-        if let Some(handle) = aligned.get(key, record.owner.as_ref(), now) {
+    /// Another program may have signed somebody in or out, or brought back what had ended: the registry gets to know, and
+    /// says which handle the session has there; false when it is over. That costs one call for each session a minute. When
+    /// it fails the request goes on, and the sweeper repairs it.
+    async fn align(&self, key: &StoreKey, record: &mut Record, facts: &Facts) -> bool {
+        if let Some(handle) = self.shared.aligned.get(key, record.owner.as_ref(), record.seen_at) {
             record.handle = handle.unwrap_or_else(|| record.handle.clone());
-            return;
+            return true;
         }
         match self.ask_to_align(key, record, facts).await {
-            Ok(handle) => {
-                aligned.put(key, record.owner.as_ref(), handle.clone(), now);
-                record.handle = handle.unwrap_or_else(|| record.handle.clone());
+            Ok(Alignment::Over) => {
+                warn!(handle = %record.handle, "a session that had ended was brought back by another program; it is removed");
+                return false;
             }
+            Ok(Alignment::Device(handle)) => {
+                record.handle = handle;
+                self.knows_to_be_aligned(key, record);
+            }
+            Ok(Alignment::Nobody) => self.knows_to_be_aligned(key, record),
             Err(error) => {
                 warn!(handle = %record.handle, ?error, "a session that another program signed in could not be registered");
             }
         }
+        true
     }
 
-    async fn ask_to_align(&self, key: &StoreKey, record: &Record, facts: &Facts) -> Result<Option<Handle>, Error> {
-        let Some(registry) = self.store().registry() else { return Ok(None) };
+    async fn ask_to_align(&self, key: &StoreKey, record: &Record, facts: &Facts) -> Result<Alignment, Error> {
+        let Some(registry) = self.store().registry() else { return Ok(Alignment::Nobody) };
         let device = record.device(self.device(facts))?;
         registry.align(key, device.as_ref(), record.seen_at).await
+    }
+
+    /// The registry says of the session what its row says.
+    pub(crate) fn knows_to_be_aligned(&self, key: &StoreKey, record: &Record) {
+        let handle = record.owner.is_some().then(|| record.handle.clone());
+        self.shared.aligned.put(key, record.owner.as_ref(), handle, record.seen_at);
     }
 
     /// Whoever wants to know is told when an id is used whose session has ended. Nobody else pays for the question.

@@ -13,6 +13,9 @@ const BATCH: u32 = 1_000;
 /// How many rows of each table are compared with the registry in a round: a few milliseconds of work.
 const COMPARED: u32 = 5_000;
 
+/// What has ended is kept so long at least.
+const SHORTEST_HISTORY: Duration = Duration::from_secs(60 * 60);
+
 impl Sessions {
     /// Removes every expired session, a batch at a time, and says how many. Then brings the registry into step, as far as
     /// one round goes, and to the end where everyone's sessions were revoked.
@@ -47,17 +50,23 @@ impl Sessions {
         self.write_activity().await;
         let config = self.config();
         let user_key = config.user_key.as_deref();
-        let tidied =
-            registry.tidy(&Tidy { now: self.now(), history: config.history, user_key, limit: COMPARED }).await?;
+        // What has just ended is remembered however short the history is: it is what keeps a session from coming back.
+        let history = config.history.max(SHORTEST_HISTORY);
+        let tidied = registry.tidy(&Tidy { now: self.now(), history, user_key, limit: COMPARED }).await?;
         tidied.ended.iter().for_each(|(ended, ending)| self.tell_of_end(ended, ending));
         let Tidied { ended, registered, removed, forgotten, .. } = &tidied;
-        if !ended.is_empty() || *registered > 0 || *removed > 0 {
+        if !ended.is_empty() || *registered > 0 {
             let ended = ended.len();
             warn!(
                 ended,
                 registered,
-                removed,
                 "registry and sessions were out of step, because another program writes sessions too or because of a revocation; repaired"
+            );
+        }
+        if *removed > 0 {
+            warn!(
+                removed,
+                "sessions that were over were brought back by another program, or not known when they were revoked; removed"
             );
         }
         if *forgotten > 0 {

@@ -14,6 +14,7 @@ use crate::times::{from_millis, millis, read, seconds, text};
 pub(crate) struct Entries {
     put: String,
     known: String,
+    is_over: String,
     pub(crate) known_under: String,
     moved: String,
     follow: String,
@@ -94,6 +95,10 @@ impl Entries {
                 expires = text(11)
             ),
             known: format!("SELECT status = 'active', {} FROM {registry} WHERE id = ?1", read("created_at")),
+            is_over: format!(
+                "SELECT NOT EXISTS (SELECT 1 FROM {registry} WHERE sid = ?1 AND status = 'active')
+                   AND (EXISTS (SELECT 1 FROM {registry} WHERE sid = ?1) OR EXISTS (SELECT 1 FROM {moves} WHERE sid = ?1))"
+            ),
             // The plus sign keeps SQLite from looking through all of the user's sessions.
             known_under: format!("SELECT id FROM {registry} WHERE sid = ?1 AND +user_id = ?2 AND status = 'active'"),
             moved: format!(
@@ -147,12 +152,26 @@ impl Entries {
         }
     }
 
-    pub(crate) fn all(&self) -> [&str; 16] {
-        let Self { put, known, known_under, moved, follow, give_way, end_one, end_under, end_own, end_all, .. } = self;
+    pub(crate) fn all(&self) -> [&str; 17] {
+        let Self {
+            put,
+            known,
+            is_over,
+            known_under,
+            moved,
+            follow,
+            give_way,
+            end_one,
+            end_under,
+            end_own,
+            end_all,
+            ..
+        } = self;
         let Self { end_from, count, oldest, cut_off, is_cut_off, seen, .. } = self;
         [
             put,
             known,
+            is_over,
             known_under,
             moved,
             follow,
@@ -198,6 +217,11 @@ impl Entries {
     ) -> rusqlite::Result<Option<(bool, SystemTime)>> {
         let known = |row: &Row<'_>| Ok((row.get(0)?, from_millis(row.get(1)?)));
         connection.prepare_cached(&self.known)?.query_row([handle.as_str()], known).optional()
+    }
+
+    /// Whether what lies under this key was brought back: a session that was there has ended, or has another key now.
+    pub(crate) fn is_over(&self, connection: &Connection, key: &StoreKey) -> rusqlite::Result<bool> {
+        connection.prepare_cached(&self.is_over)?.query_row([key.as_str()], |row| row.get(0))
     }
 
     /// The handle of the owner's active row under this key.

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use sessile_core::{
-    Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Seen, SignIn, SignedIn, StoreKey, Tidied,
-    Tidy, UserId,
+    Alignment, Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Seen, SignIn, SignedIn, StoreKey,
+    Tidied, Tidy, UserId,
 };
 
 use crate::rows::Change;
@@ -42,7 +42,7 @@ impl Registry for SqliteStore {
         self.write_whole(move |statements, connection| statements.sign_in(connection, &signing)).await
     }
 
-    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Option<Handle>, Error> {
+    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Alignment, Error> {
         let (key, device) = (key.clone(), device.cloned());
         self.write_whole(move |statements, connection| statements.align(connection, &key, device.as_ref(), at)).await
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use rusqlite::Connection;
 use sessile_core::{
-    AtLimit, Device, End, EndedSession, Ending, Handle, SignIn, SignedIn, StoreKey, Swept, UserId, Written,
+    Alignment, AtLimit, Device, End, EndedSession, Ending, Handle, SignIn, SignedIn, StoreKey, Swept, UserId, Written,
 };
 
 use crate::entries::{Ended, Entries, GiveWay};
@@ -60,6 +60,9 @@ impl Statements {
         row: &Change,
         at: SystemTime,
     ) -> rusqlite::Result<Written> {
+        if self.entries.is_over(connection, from)? {
+            return Ok(Written::Gone);
+        }
         let written = self.rows.rotate(connection, from, to, row)?;
         if written == Written::Done {
             self.entries.follow(connection, from, to, at)?;
@@ -197,19 +200,44 @@ impl Statements {
         key: &StoreKey,
         device: Option<&Device>,
         at: SystemTime,
-    ) -> rusqlite::Result<Option<Handle>> {
+    ) -> rusqlite::Result<Alignment> {
         if !self.rows.is_alive(connection, key, at)? {
-            return Ok(None);
+            return Ok(Alignment::Over);
         }
-        let known = match device {
-            Some(device) => self.entries.known_under(connection, key, &device.owner)?,
-            None => None,
+        if let Some(device) = device
+            && let Some(known) = self.entries.known_under(connection, key, &device.owner)?
+        {
+            self.entries.give_way(connection, &GiveWay { but: Some(&known), ..GiveWay::former(key, at) })?;
+            return Ok(Alignment::Device(known));
+        }
+        self.follow(connection, key, device, at).map(|(alignment, _)| alignment)
+    }
+
+    /// Makes the registry say that this device, or nobody, is signed in; or removes what is over. Also whose session ended.
+    pub(crate) fn follow(
+        &self,
+        connection: &Connection,
+        key: &StoreKey,
+        device: Option<&Device>,
+        at: SystemTime,
+    ) -> rusqlite::Result<(Alignment, Vec<EndedSession>)> {
+        let is_cut_off = match device {
+            Some(device) => self.entries.is_cut_off(connection, &device.owner, device.began())?,
+            None => false,
         };
-        let former = GiveWay { but: known.as_ref(), ..GiveWay::former(key, at) };
-        self.entries.give_way(connection, &former)?;
-        let Some(device) = device.filter(|_| known.is_none()) else { return Ok(known) };
-        self.entries.put(connection, key, device)?;
-        Ok(Some(device.handle.clone()))
+        let is_over = is_cut_off || self.entries.is_over(connection, key)?;
+        let ended = self.entries.give_way(connection, &GiveWay::former(key, at))?;
+        if is_over {
+            self.rows.remove(connection, key.as_str())?;
+            return Ok((Alignment::Over, ended));
+        }
+        let Some(device) = device else { return Ok((Alignment::Nobody, ended)) };
+        // What cannot be looked up is not taken for free.
+        let is_free = |handle: &Handle| self.entries.known(connection, handle).is_ok_and(|known| known.is_none());
+        let device = device.clone().under_a_free_handle(key, is_free);
+        let device = device.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        self.entries.put(connection, key, &device)?;
+        Ok((Alignment::Device(device.handle), ended))
     }
 }
 
@@ -236,7 +264,10 @@ mod tests {
         let statements = Statements::on(&tables);
         for sql in statements.all().concat() {
             let plan = plan(&connection, sql);
-            assert!(plan.iter().all(|line| !line.starts_with("SCAN")), "{sql}\n{plan:?}");
+            assert!(
+                plan.iter().all(|line| !line.starts_with("SCAN") || line == "SCAN CONSTANT ROW"),
+                "{sql}\n{plan:?}"
+            );
         }
         for (sql, index) in [
             (&statements.lists.live, "r USING INDEX IDX_sessions_active (user_id=? AND (created_at,id)<(?,?))"),

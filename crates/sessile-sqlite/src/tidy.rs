@@ -6,9 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use sessile_core::{CutOff, Device, DeviceFacts, End, Ending, Error, Record, StoreKey, Tidied, Tidy, UserId};
+use sessile_core::{
+    Alignment, CutOff, Device, DeviceFacts, End, Ending, Error, Record, StoreKey, Tidied, Tidy, UserId,
+};
 
-use crate::entries::GiveWay;
 use crate::failure;
 use crate::registry_table::Tables;
 use crate::statements::Statements;
@@ -184,6 +185,7 @@ impl Tidying {
                      CASE WHEN unixepoch(s."expire") >= ?3 THEN s."sess" END,
                      (SELECT user_id FROM {registry} AS r WHERE r.sid = s."sid" AND r.status = 'active' LIMIT 1),
                      EXISTS (SELECT 1 FROM {registry} AS r WHERE r.sid = s."sid" AND r.status <> 'active')
+                       OR EXISTS (SELECT 1 FROM {moves} AS m WHERE m.sid = s."sid")
                    FROM {session} AS s WHERE s."sid" > ?1 AND typeof(s."sid") = 'text' ORDER BY s."sid" LIMIT ?2"#
             ),
             forget: format!(
@@ -300,13 +302,11 @@ impl Statements {
                     looked.tidied.removed += 1;
                 }
                 Repair::Follow(device) => {
-                    let ended = self.entries.give_way(connection, &GiveWay::former(&key, task.now))?;
+                    let (alignment, ended) = self.follow(connection, &key, device.as_deref(), task.now)?;
                     let ending = Ending { end: End::LoggedOut, at: task.now, reason: None };
                     looked.tidied.ended.extend(ended.into_iter().map(|ended| (ended, ending.clone())));
-                    if let Some(device) = device {
-                        self.entries.put(connection, &key, &device)?;
-                        looked.tidied.registered += 1;
-                    }
+                    looked.tidied.registered += u64::from(matches!(alignment, Alignment::Device(_)));
+                    looked.tidied.removed += u64::from(alignment == Alignment::Over);
                 }
             }
         }

@@ -175,6 +175,9 @@ macro_rules! store_contract {
                 expiry_is_recorded_by_the_sweep
                 lists_are_paged
                 another_programs_sign_ins_are_followed
+                what_is_brought_back_is_not_registered_again
+                what_was_not_known_does_not_survive_a_revocation
+                a_handle_that_had_its_end_is_not_used_again
                 sessions_and_registry_are_brought_into_step
                 history_is_forgotten_in_time
                 hostile_user_ids_are_only_names

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use sessile_core::{
-    Device, EndedSession, Ending, Error, Fate, Handle, Page, Record, Registry, Seen, SignIn, SignedIn, Store, StoreKey,
-    Sweep, Swept, Tidied, Tidy, UserId, Written,
+    Alignment, Device, EndedSession, Ending, Error, Fate, Handle, Page, Record, Registry, Seen, SignIn, SignedIn,
+    Store, StoreKey, Sweep, Swept, Tidied, Tidy, UserId, Written,
 };
 
 /// Another store, watched. Clones share the list and the orders: give one to the sessions and keep one.
@@ -202,7 +202,7 @@ impl<S: Store> Registry for SpyStore<S> {
         self.noted(Call::SignIn)?.sign_in(from, to, record, sign_in).await
     }
 
-    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Option<Handle>, Error> {
+    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Alignment, Error> {
         self.noted(Call::Align)?.align(key, device, at).await
     }
 

@@ -163,6 +163,63 @@ fn a_sign_in_that_was_under_way_does_not_slip_past_a_revocation() {
     assert_eq!(told.kinds(), [EventKind::Created, EventKind::SignedIn]);
 }
 
+/// A change of the password, and a reset of it, in the request that they belong to.
+#[test]
+fn who_revokes_can_prove_themselves_in_the_same_request() {
+    for proof_first in [false, true] {
+        let (sessions, _, clock) = house(config());
+        let mut here = signed_in(&sessions, "alice");
+        let there = signed_in(&sessions, "alice");
+        let exchange = here.begin(&sessions);
+        let session = block_on(exchange.session()).unwrap();
+        clock.advance(MINUTE);
+        if proof_first {
+            session.authenticate_again().unwrap();
+        }
+        assert_eq!(block_on(exchange.devices().revoke_others(&session)).unwrap(), 1);
+        if !proof_first {
+            session.authenticate_again().unwrap();
+        }
+        here.receive(block_on(exchange.finish()).unwrap());
+        assert_eq!((owner_of(&sessions, &here).as_deref(), owner_of(&sessions, &there)), (Some("alice"), None));
+        assert!(here.visit(&sessions, |session| session.authenticated_within(MINUTE / 2)));
+    }
+    let (sessions, _, clock) = house(config());
+    let there = signed_in(&sessions, "alice");
+    let (mut reset, late) = (Browser::default(), Browser::default().begin(&sessions));
+    block_on(late.session()).unwrap().sign_in("alice").unwrap();
+    let exchange = reset.begin(&sessions);
+    clock.advance(MINUTE);
+    assert_eq!(block_on(exchange.devices().revoke_all(&"alice".into(), "password reset")).unwrap(), 1);
+    block_on(exchange.session()).unwrap().sign_in("alice").unwrap();
+    reset.receive(block_on(exchange.finish()).unwrap());
+    assert_eq!((owner_of(&sessions, &reset).as_deref(), owner_of(&sessions, &there)), (Some("alice"), None));
+    assert!(block_on(late.finish()).unwrap_err().is_gone(), "another request's sign-in is refused");
+    assert_eq!(block_on(sessions.devices().revoke_all(&"".into(), "nobody")).unwrap(), 0);
+}
+
+#[test]
+fn a_sign_in_of_several_steps_counts_from_its_first() {
+    let (sessions, _, clock) = house(config());
+    let password_was_checked = clock.now();
+    clock.advance(MINUTE);
+    assert_eq!(block_on(sessions.devices().revoke_all(&"alice".into(), "a test")).unwrap(), 0);
+    clock.advance(MINUTE);
+    let refused = Browser::default().try_visit(&sessions, |session| {
+        session.sign_in_began(password_was_checked);
+        session.sign_in("alice")
+    });
+    assert!(refused.unwrap_err().is_gone());
+    let mut browser = Browser::default();
+    browser
+        .visit(&sessions, |session| {
+            session.sign_in_began(session.now() + HOUR);
+            session.sign_in("alice")
+        })
+        .unwrap();
+    assert_eq!(browser.visit(&sessions, |session| session.authenticated_at()), Some(clock.now()), "never from later");
+}
+
 #[test]
 fn everyone_is_out_at_once_and_anonymous_sessions_stay() {
     let (sessions, store, clock) = house(config());
@@ -326,6 +383,8 @@ fn an_observer_hears_of_everything_after_it_happened() {
     assert_eq!(told.kinds(), [EventKind::Refused(Refusal::Late)]);
     browser.visit(&sessions, |session| session.rotate()).unwrap();
     assert_eq!(told.kinds(), [EventKind::Rotated]);
+    browser.visit(&sessions, |session| session.authenticate_again()).unwrap();
+    assert_eq!(told.kinds(), [EventKind::AuthenticatedAgain], "no new device");
     let mut old = browser.clone();
     browser.visit(&sessions, |session| session.end()).unwrap();
     assert_eq!(told.kinds(), [EventKind::Ended(End::LoggedOut)]);
@@ -341,6 +400,25 @@ fn an_observer_hears_of_everything_after_it_happened() {
     block_on(sessions.sweep()).unwrap();
     let event = told.events().remove(0);
     assert_eq!((event.kind, event.owner), (EventKind::Ended(End::Expired), Some("bob".into())));
+}
+
+#[test]
+fn an_observer_hears_of_sign_ins_that_were_refused() {
+    let (config, told) = Told::by(config().max_sessions_per_user(1, AtLimit::Deny));
+    let (sessions, _, clock) = house(config);
+    signed_in(&sessions, "alice");
+    told.events();
+    let full = Browser::default().try_visit(&sessions, |session| session.sign_in("alice")).unwrap_err();
+    assert!(full.is_full());
+    let event = told.events().remove(0);
+    assert_eq!((event.kind, event.owner), (EventKind::Refused(Refusal::Full), Some("alice".into())));
+    let late = Browser::default().begin(&sessions);
+    block_on(late.session()).unwrap().sign_in("bob").unwrap();
+    clock.advance(MINUTE);
+    block_on(sessions.devices().revoke_all(&"bob".into(), "a test")).unwrap();
+    block_on(late.finish()).unwrap_err();
+    let event = told.events().remove(0);
+    assert_eq!((event.kind, event.owner), (EventKind::Refused(Refusal::CutOff), Some("bob".into())));
 }
 
 #[test]

@@ -1030,12 +1030,7 @@ fn an_owner_whom_express_put_there_has_not_proved_anything_to_us() {
     browser.visit(&sessions, |session| session.sign_in(1_u64)).unwrap();
     browser.visit(&sessions, |session| assert!(session.authenticated_within(MINUTE)));
     // Express signs in somebody else without a new id, as passport did before 0.6.
-    let key = store.keys().remove(0);
-    let record = block_on(store.rows.load(&key, clock.now())).unwrap().unwrap();
-    let document = record.document().replace(r#""userId":1"#, r#""userId":2"#);
-    let written = Record::stored(&key, document, record.expires_at, clock.now()).unwrap();
-    assert!(block_on(store.rows.remove(&key, &crate::support::signed_out())).unwrap());
-    assert_eq!(block_on(store.rows.insert(&key, &written)).unwrap(), Written::Done);
+    hand_over(&store, &browser, &clock, "2");
     for _ in 0..2 {
         browser.visit(&sessions, |session| {
             assert_eq!((session.owner(), session.authenticated_at()), (Some("2".into()), None));

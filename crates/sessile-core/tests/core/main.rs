@@ -7,6 +7,7 @@ mod devices;
 mod interleaving;
 mod lifecycle;
 mod secrets;
+mod shared;
 mod single_use;
 mod support;
 mod vectors;

@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use sessile_core::codec::Secret;
 use sessile_core::{
-    Clock, Config, Device, End, EndedSession, Ending, Error, Exchange, Fate, Handle, MemoryStore, Page, Record,
-    Registry, RequestHead, Seen, Session, Sessions, SetCookie, SignIn, SignedIn, Store, StoreKey, Sweep, Tidied, Tidy,
-    UserId, Written,
+    Alignment, Clock, Config, Device, End, EndedSession, Ending, Error, Exchange, Fate, Handle, MemoryStore, Page,
+    Record, Registry, RequestHead, Seen, Session, Sessions, SetCookie, SignIn, SignedIn, Store, StoreKey, Sweep,
+    Tidied, Tidy, UserId, Written,
 };
 
 pub(crate) const SECRET: &str = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
@@ -309,7 +309,7 @@ impl Registry for Spy {
         self.call(op, from.unwrap_or(to), Some(to), self.rows.sign_in(from, to, record, sign_in), done).await
     }
 
-    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Option<Handle>, Error> {
+    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Alignment, Error> {
         self.call("align", key, None, self.rows.align(key, device, at), |_| false).await
     }
 

@@ -263,7 +263,7 @@ async fn times_are_kept_to_the_millisecond() {
     let answer = store.sign_in(None, &key("a"), &record, &signing_in(None)).await.unwrap();
     assert_eq!(answer, SignedIn::Done(Vec::new()));
     let device = devices(&store, "alice").await.pop().unwrap();
-    assert_eq!((device.created_at, device.last_seen_at, device.expires_at), (at(1_234), at(1_234), at(60_789)));
+    assert_eq!((device.created_at, device.last_seen_at, device.expires_at), (at(0), at(1_234), at(60_789)));
     assert_eq!(device.authenticated_at, Some(at(0)));
     let text = "SELECT expires_at = '2040-01-01 12:01:00.789' FROM sessions";
     assert_eq!(directory.number(text), 1);

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use sessile_core::{
-    AtLimit, Cursor, Device, DeviceFacts, End, EndedSession, Ending, Fate, Handle, Limit, Page, Record, Registry, Seen,
-    SignIn, SignedIn, Store, Tidied, Tidy, UserId, Written,
+    Alignment, AtLimit, Cursor, Device, DeviceFacts, End, EndedSession, Ending, Fate, Handle, Limit, Page, Record,
+    Registry, Seen, SignIn, SignedIn, Store, Tidied, Tidy, UserId, Written,
 };
 
 use super::{Fixture, at, found, key, later, load, record, signed_out};
@@ -282,6 +282,11 @@ pub async fn a_sign_in_from_before_a_revocation_is_refused(fixture: impl Fixture
     assert_eq!(sign_in("c", "bob", 3, 1).await, SignedIn::Done(Vec::new()), "nobody revoked his");
     registry.revoke_all(&"alice".into(), None, &revoked(500)).await.unwrap();
     assert_eq!(sign_in("d", "alice", 4, 999).await, SignedIn::CutOff, "an older revocation takes nothing back");
+    // Times are kept in whole milliseconds: what is not surely later counts as earlier.
+    let between = Ending { at: at(5_000) + Duration::from_micros(500), ..revoked(0) };
+    registry.revoke_all(&"carol".into(), None, &between).await.unwrap();
+    assert_eq!(sign_in("e", "carol", 5, 5_000).await, SignedIn::CutOff);
+    assert_eq!(sign_in("f", "carol", 6, 5_001).await, SignedIn::Done(Vec::new()));
     assert_eq!(tidied(registry, 3_000, None).await.ended, [], "a cut-off of one user ends nobody later");
 }
 
@@ -470,19 +475,103 @@ pub async fn another_programs_sign_ins_are_followed(fixture: impl Fixture) {
     let Some(registry) = store.registry() else { return };
     super::stored(&store, "a", "1").await;
     let align = async |device: Option<Device>| registry.align(&key("a"), device.as_ref(), at(5)).await.unwrap();
-    assert_eq!(align(Some(foreign("alice", 1, 5))).await, Some(handle(1)));
-    assert_eq!(align(Some(foreign("alice", 2, 5))).await, Some(handle(1)), "it is known");
+    let known = |number| Alignment::Device(handle(number));
+    assert_eq!(align(Some(foreign("alice", 1, 5))).await, known(1));
+    assert_eq!(align(Some(foreign("alice", 2, 5))).await, known(1), "it is known");
     assert_eq!(listed(registry, "alice").await, [handle(1)]);
-    assert_eq!(align(Some(foreign("bob", 3, 5))).await, Some(handle(3)));
+    assert_eq!(align(Some(foreign("bob", 3, 5))).await, known(3));
     assert_eq!((ends(registry, "alice").await, listed(registry, "bob").await), (vec![End::LoggedOut], vec![handle(3)]));
-    assert_eq!(align(None).await, None);
+    assert_eq!(align(None).await, Alignment::Nobody);
     assert_eq!((ends(registry, "bob").await, listed(registry, "bob").await), (vec![End::LoggedOut], vec![]));
-    assert_eq!(align(Some(foreign("alice", 4, 5))).await, Some(handle(4)), "and signed in again");
+    assert_eq!(align(Some(foreign("alice", 4, 5))).await, known(4), "and signed in again");
     assert!(store.fate(&key("a")).await.unwrap().is_none(), "it has not ended");
     assert_eq!(registry.revoke(&"alice".into(), &handle(4), &revoked(6)).await.unwrap(), Some(ended("alice", 4)));
     assert!(load(&store, "a").await.is_none());
     let absent = registry.align(&key("a"), Some(&foreign("alice", 5, 7)), at(7)).await.unwrap();
-    assert_eq!((absent, listed(registry, "alice").await), (None, vec![]), "what is not there is not registered");
+    assert_eq!((absent, listed(registry, "alice").await), (Alignment::Over, vec![]), "it is not there");
+}
+
+/// Another program writes back what ended here, or what moved: nothing makes a session of it again.
+pub async fn what_is_brought_back_is_not_registered_again(fixture: impl Fixture) {
+    let store = fixture.open().await;
+    let Some(registry) = store.registry() else { return };
+    for (number, name) in ["ended", "moved"].into_iter().enumerate() {
+        sign_in(registry, name, "alice", number, 0).await;
+        let copy = found(&store, name).await;
+        if name == "ended" {
+            assert!(registry.revoke(&"alice".into(), &handle(number), &revoked(1)).await.unwrap().is_some());
+        } else {
+            assert_eq!(store.rotate(&key(name), &key("elsewhere"), &copy).await.unwrap(), Written::Done);
+        }
+        let back = async || assert_eq!(store.insert(&key(name), &copy).await.unwrap(), Written::Done);
+        back().await;
+        let read = found(&store, name).await;
+        assert_eq!(store.rotate(&key(name), &key("new"), &read).await.unwrap(), Written::Gone, "{name}");
+        let again = registry.sign_in(Some(&key(name)), &key("new"), &read, &plain_sign_in()).await.unwrap();
+        assert_eq!(again, SignedIn::Gone, "{name}");
+        let device = foreign("alice", 9, 5);
+        assert_eq!(registry.align(&key(name), Some(&device), at(5)).await.unwrap(), Alignment::Over, "{name}");
+        assert!(load(&store, name).await.is_none(), "{name} is removed");
+        back().await;
+        assert_eq!(registry.align(&key(name), None, at(5)).await.unwrap(), Alignment::Over, "{name}");
+        assert!(load(&store, name).await.is_none() && load(&store, "new").await.is_none(), "{name}");
+    }
+    assert_eq!(listed(registry, "alice").await, [handle(1)], "the one that moved");
+    assert_eq!(ends(registry, "alice").await, [End::Revoked]);
+}
+
+/// What nobody told the registry of when its user's sessions were revoked is found later, and is over.
+pub async fn what_was_not_known_does_not_survive_a_revocation(fixture: impl Fixture) {
+    let store = fixture.open().await;
+    let Some(registry) = store.registry() else { return };
+    let express = |saved: u64| {
+        let expires = jiff::Timestamp::try_from(at(saved + 3_600_000)).unwrap();
+        let document =
+            format!(r#"{{"cookie":{{"originalMaxAge":3600000,"expires":"{expires:.3}"}},"userId":"alice"}}"#);
+        record(&document, later())
+    };
+    let insert = async |name: &str, record: &Record| {
+        assert_eq!(store.insert(&key(name), record).await.unwrap(), Written::Done);
+    };
+    insert("ours before", &session_of("alice", 1, 999)).await;
+    insert("ours after", &session_of("alice", 2, 1_000)).await;
+    insert("theirs before", &express(999)).await;
+    insert("theirs after", &express(1_000)).await;
+    assert_eq!(registry.revoke_all(&"alice".into(), None, &revoked(1_000)).await.unwrap(), []);
+    let align = async |name: &str, device| registry.align(&key(name), Some(&device), at(5)).await.unwrap();
+    let proved = |number, millis| Device { authenticated_at: Some(at(millis)), ..foreign("alice", number, 5_000) };
+    insert("seen before", &session_of("alice", 3, 999)).await;
+    insert("seen after", &session_of("alice", 4, 1_000)).await;
+    assert_eq!(align("seen before", proved(3, 999)).await, Alignment::Over);
+    assert_eq!(align("seen after", proved(4, 1_000)).await, Alignment::Device(handle(4)));
+    let done = tidied(registry, 2_000, Some("userId")).await;
+    assert_eq!((done.registered, done.removed), (2, 2));
+    for name in ["ours before", "theirs before", "seen before"] {
+        assert!(load(&store, name).await.is_none(), "{name}");
+    }
+    for name in ["ours after", "theirs after", "seen after"] {
+        assert!(load(&store, name).await.is_some(), "{name}");
+    }
+    assert_eq!(listed(registry, "alice").await.len(), 3);
+    registry.revoke_everyone(at(3_000), &revoked(3_000)).await.unwrap();
+    insert("old", &session_of("bob", 5, 2_999)).await;
+    assert_eq!(align("old", Device { owner: "bob".into(), ..proved(5, 2_999) }).await, Alignment::Over);
+}
+
+/// A session that is registered under a handle which had its end gets another one: each end stays.
+pub async fn a_handle_that_had_its_end_is_not_used_again(fixture: impl Fixture) {
+    let store = fixture.open().await;
+    let Some(registry) = store.registry() else { return };
+    sign_in(registry, "a", "alice", 1, 0).await;
+    assert!(store.remove(&key("a"), &signed_out()).await.unwrap());
+    let copy = session_of("alice", 1, 0);
+    for name in ["b", "c"] {
+        assert_eq!(store.insert(&key(name), &copy).await.unwrap(), Written::Done);
+    }
+    let answer = registry.align(&key("b"), Some(&foreign("alice", 1, 5)), at(5)).await.unwrap();
+    assert!(matches!(answer, Alignment::Device(given) if given != handle(1)));
+    assert_eq!(tidied(registry, 5, None).await.registered, 1);
+    assert_eq!((listed(registry, "alice").await.len(), ends(registry, "alice").await), (2, vec![End::LoggedOut]));
 }
 
 /// What other programs and operators took apart is brought into step.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sessile_core::{AtLimit, Limit, Page, Record, Registry, Seen, SignIn, SignedIn, Store, Written};
+use sessile_core::{Alignment, AtLimit, Limit, Page, Record, Registry, Seen, SignIn, SignedIn, Store, Written};
 use tokio::task::JoinSet;
 
 use super::registry::{foreign, handle, plain_sign_in, revoked, session_of};
@@ -191,14 +191,14 @@ pub async fn a_session_of_another_program_is_registered_once(fixture: impl Fixtu
             racers.spawn(async move {
                 match racer {
                     7 => store.update(&key, &changed(&record, "2")).await.map(|_| None).unwrap(),
-                    _ => registry(&store).align(&key, Some(&device), at(0)).await.unwrap(),
+                    _ => Some(registry(&store).align(&key, Some(&device), at(0)).await.unwrap()),
                 }
             });
         }
         let mut handles: Vec<_> = racers.join_all().await.into_iter().flatten().collect();
         assert_eq!(handles.len(), 7);
         handles.dedup();
-        assert_eq!(handles.len(), 1, "they disagree");
+        assert!(matches!(handles.as_slice(), [Alignment::Device(_)]), "they disagree: {handles:?}");
         assert_eq!(live(&stores[0], "alice").await, round + 1);
     }
 }
