@@ -50,10 +50,10 @@ pub(crate) struct MigrateArgs {
     /// Remove the guard
     #[arg(long)]
     pub(crate) unguard: bool,
-    /// The top-level key under which Express keeps the signed-in user [default: session.user_key]
+    /// The top-level key under which Express keeps the signed-in user, which is the application's session.user_key
     #[arg(long, value_name = "KEY", conflicts_with = "unguard")]
     pub(crate) user_key: Option<String>,
-    /// Print the SQL and change nothing
+    /// Print the SQL and run none of it. Tables of Sessile's own that are missing are made, as at any start
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]

@@ -254,7 +254,6 @@ fn the_demo_says_why_it_cannot_start() {
 /// `sessile migrate` on this database, with what else is typed.
 fn migrate(directory: &Directory, url: Option<&str>, more: &[&str]) -> Output {
     let mut command = directory.sessile(&[&["migrate"], more].concat());
-    command.env("SESSION_USER_KEY", "userId");
     if let Some(url) = url {
         command.env("DATABASE_URL", url);
     }
@@ -269,14 +268,17 @@ async fn migrate_shows_the_guard_installs_and_removes_it() {
         let sql = "SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal";
         client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect::<Vec<String>>()
     };
-    let shown = migrate(&directory, Some(&url), &["--guard", "--dry-run"]);
+    let key = ["--user-key", "userId"];
+    let shown = migrate(&directory, Some(&url), &[&["--guard", "--dry-run"], &key[..]].concat());
     assert_eq!((shown.status.code(), stderr(&shown)), (Some(0), ""));
     assert!(stdout(&shown).starts_with("BEGIN;\n") && stdout(&shown).contains("NEW.sess -> 'userId'"));
     assert_eq!(triggers().await, [""; 0], "a dry run only shows");
 
     for _ in 0..2 {
-        let done = migrate(&directory, Some(&url), &["--guard"]);
-        assert_eq!(stdout(&done), format!("{}-- done: the guard is installed\n", stdout(&shown)));
+        let done = migrate(&directory, Some(&url), &[&["--guard"], &key[..]].concat());
+        let (sql, said) = stdout(&done).split_at(stdout(&shown).len());
+        assert_eq!(sql, stdout(&shown));
+        assert!(said.starts_with("-- done: the guard is installed\n-- looked at all sessions: 0 registered"), "{said}");
         assert_eq!(triggers().await, ["session_sessile_guard"]);
     }
     let other = migrate(&directory, Some(&url), &["--guard", "--user-key", "it's"]);
@@ -284,6 +286,24 @@ async fn migrate_shows_the_guard_installs_and_removes_it() {
     let removed = migrate(&directory, Some(&url), &["--unguard"]);
     assert!(stdout(&removed).ends_with("COMMIT;\n-- done: the guard is removed\n"));
     assert_eq!(triggers().await, [""; 0]);
+}
+
+/// What happened before the guard was there: a sign-in that nobody saw, and a session that was brought back.
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_looks_back_at_the_sessions_from_before_the_guard() {
+    let (directory, database) = (Directory::new(), Database::new().await);
+    let (client, url) = (database.client().await, database.url().to_string());
+    assert!(migrate(&directory, Some(&url), &["--unguard"]).status.success());
+    let rows = r#"INSERT INTO session SELECT sid, '{"cookie":{"originalMaxAge":1000},"userId":"alice"}', now() + '1 day'
+        FROM unnest(ARRAY['unseen', 'revived']) sid;
+        INSERT INTO sessions (id, sid, user_id, status, expires_at, created_at, updated_at, last_seen_at, logged_out_at)
+        VALUES (gen_random_uuid(), 'revived', 'alice', 'revoked', now(), now(), now(), now(), now())"#;
+    client.batch_execute(rows).await.unwrap();
+    let done = migrate(&directory, Some(&url), &["--guard", "--user-key", "userId"]);
+    let said = "-- looked at all sessions: 1 registered, 1 that were over removed, 0 ended in the registry\n";
+    assert!(stdout(&done).ends_with(said), "{}{}", stdout(&done), stderr(&done));
+    let left = client.query("SELECT sid, user_id FROM session JOIN sessions USING (sid)", &[]).await.unwrap();
+    assert_eq!(left.iter().map(|row| (row.get(0), row.get(1))).collect::<Vec<(&str, &str)>>(), [("unseen", "alice")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -302,6 +322,10 @@ async fn what_migrate_cannot_do_it_says_in_words() {
         assert_eq!(output.status.code(), Some(code), "{more:?}: {}", stderr(&output));
         assert!(stderr(&output).contains(words), "{words:?} is not in {}", stderr(&output));
     }
+    fs::write(directory.0.join("sessile.toml"), "session.user_key = 'user_id'").unwrap();
+    let other = migrate(&directory, Some(&url), &["--guard", "--user-key", "userId"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(stderr(&other).contains("session.user_key, \"user_id\", found \"userId\""), "{}", stderr(&other));
     let client = database.client().await;
     let role = format!("app_{}", url.rsplit('/').next().unwrap().split('?').next().unwrap());
     assert!(migrate(&directory, Some(&url), &["--unguard"]).status.success());

@@ -3,15 +3,16 @@
 
 use std::time::SystemTime;
 
-use sessile_core::{Device, EndedSession, Error, Handle, StoreKey};
+use sessile_core::{Alignment, Device, EndedSession, Error, Handle, StoreKey};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::PostgresStore;
 use crate::failure::Failure;
 use crate::private::Private;
-use crate::rows::{all_ended, get};
-use crate::sql::Names;
+use crate::rows::{all_ended, get, says};
+use crate::sign_in::lock;
+use crate::sql::{Names, Sql};
 use crate::time::{whole_millis, whole_seconds};
 use crate::transaction::Values;
 
@@ -22,6 +23,7 @@ const TRIES: usize = 3;
 #[derive(Clone, Debug)]
 pub(crate) struct AlignSql {
     known: String,
+    turn: String,
     end: String,
     lock: String,
     register: String,
@@ -29,12 +31,16 @@ pub(crate) struct AlignSql {
 
 impl AlignSql {
     pub(crate) fn new(names: &Names) -> Self {
-        let Names { data, registry, .. } = names;
+        let Names { data, registry, cutoffs, .. } = names;
+        let is_over = names.is_over("$1");
         Self {
             known: format!(
-                "SELECT r.id::text, r.user_id FROM {data} s LEFT JOIN {registry} r ON r.sid = s.sid AND r.status = 'active' \
-                 WHERE s.sid = $1 AND s.expire >= to_timestamp($2)"
+                "SELECT r.id::text, r.user_id, {is_over} OR {} \
+                 FROM {data} s LEFT JOIN {registry} r ON r.sid = s.sid AND r.status = 'active' \
+                 WHERE s.sid = $1 AND s.expire >= to_timestamp($2)",
+                names.is_cut_off("$3", "$4")
             ),
+            turn: lock(cutoffs, 1),
             end: format!(
                 "UPDATE {registry} SET status = 'logged_out', sid = NULL, logged_out_at = to_timestamp($3), \
                    updated_at = to_timestamp($3) \
@@ -52,20 +58,20 @@ impl AlignSql {
                    SELECT CASE WHEN EXISTS (SELECT FROM {registry} WHERE id = $3::text::uuid) THEN gen_random_uuid() \
                        ELSE $3::text::uuid END, $1, $4, 'active', $5::text::inet, $6, $7, $8, \
                      to_timestamp($9), to_timestamp($10), to_timestamp($11), to_timestamp($11), to_timestamp($12) \
-                   WHERE NOT EXISTS (SELECT FROM known) \
-                     AND EXISTS (SELECT FROM {data} WHERE sid = $1 AND expire >= to_timestamp($2)) RETURNING id, user_id \
+                   WHERE NOT EXISTS (SELECT FROM known) AND NOT {is_over} AND NOT {is_cut_off} \
+                     AND EXISTS (SELECT FROM {data} WHERE sid = $1 AND expire >= to_timestamp($2)) \
+                   ON CONFLICT DO NOTHING RETURNING id, user_id \
                  ) \
-                 SELECT id::text, user_id FROM known UNION ALL SELECT id::text, user_id FROM added"
+                 SELECT id::text, user_id FROM known UNION ALL SELECT id::text, user_id FROM added",
+                is_cut_off = names.is_cut_off("$4", "$13")
             ),
         }
     }
 }
 
 /// What was found, or done.
-#[derive(Default)]
 pub(crate) struct Aligned {
-    /// The session's handle in the registry, if somebody is signed in.
-    pub(crate) handle: Option<Handle>,
+    pub(crate) alignment: Alignment,
     /// Of others, to whom the session was signed in before.
     pub(crate) ended: Vec<EndedSession>,
 }
@@ -77,26 +83,71 @@ impl PostgresStore {
         device: Option<&Device>,
         at: SystemTime,
     ) -> Result<Aligned, Error> {
-        let sql = &self.table().await?.sql.align;
-        let session: Values<'_> = &[(&Private(key.as_str()), Type::TEXT), (&whole_seconds(at), Type::FLOAT8)];
+        let sql = &self.table().await?.sql;
+        let owner = device.map(|device| device.owner.as_str());
+        let session: Values<'_> = &[
+            (&Private(key.as_str()), Type::TEXT),
+            (&whole_seconds(at), Type::FLOAT8),
+            (&Private(owner), Type::TEXT),
+            (&device.map(|device| whole_millis(device.began())), Type::FLOAT8),
+        ];
         let mut ended = Vec::new();
         for _ in 0..TRIES {
-            let known = self.query(&sql.known, session).await?;
-            if let Some(handle) = settled(&known, device)? {
-                return Ok(Aligned { handle, ended });
+            let known = self.query(&sql.align.known, session).await?;
+            let alignment = match settled(&known, owner)? {
+                None if says(&known, 2)? => Some(Alignment::Over),
+                Some(Alignment::Nobody) if says(&known, 2)? => Some(Alignment::Over),
+                alignment => alignment,
+            };
+            if alignment == Some(Alignment::Over) {
+                self.end_and_remove(sql, key, at, &mut ended).await?;
             }
-            let (registered, gone) = self.register(sql, key, device, at).await?;
+            if let Some(alignment) = alignment {
+                return Ok(Aligned { alignment, ended });
+            }
+            let (registered, gone) = self.register(&sql.align, key, device, at).await?;
             ended.extend(all_ended(&gone, 0)?);
-            if let Some(handle) = settled(&registered, device)? {
-                return Ok(Aligned { handle, ended });
+            if let Some(alignment @ Alignment::Device(_)) = settled(&registered, owner)? {
+                return Ok(Aligned { alignment, ended });
             }
         }
         Err(Error::unavailable("the session kept being given to other users while it was registered"))
     }
 
+    /// Removes a session that is over, and whoever is signed in to it.
+    async fn end_and_remove(
+        &self,
+        sql: &Sql,
+        key: &StoreKey,
+        at: SystemTime,
+        ended: &mut Vec<EndedSession>,
+    ) -> Result<(), Error> {
+        ended.extend(all_ended(&self.end_others(&sql.align, key, None, at).await?, 0)?);
+        let keys = vec![key.as_str()];
+        self.query(&sql.tidy.remove, &[(&Private(keys), Type::TEXT_ARRAY)]).await?;
+        Ok(())
+    }
+
+    /// Ends what is active under the session's key for others than this owner.
+    async fn end_others(
+        &self,
+        sql: &AlignSql,
+        key: &StoreKey,
+        owner: Option<&str>,
+        at: SystemTime,
+    ) -> Result<Vec<Row>, Failure> {
+        let values: Values<'_> = &[
+            (&Private(key.as_str()), Type::TEXT),
+            (&whole_seconds(at), Type::FLOAT8),
+            (&whole_millis(at), Type::FLOAT8),
+            (&Private(owner), Type::TEXT),
+        ];
+        self.query(&sql.end, values).await
+    }
+
     /// Ends what is active under the session's key for others, and registers the device. The session's row is locked in
-    /// between: what somebody else registers at the same time is seen afterwards, or waits. Gives what is registered, and
-    /// what ended.
+    /// between: what somebody else registers at the same time is seen afterwards, or waits; and so does a revocation, for
+    /// the owner's row of the cut-offs was locked first. Gives what is registered, and what ended.
     async fn register(
         &self,
         sql: &AlignSql,
@@ -104,12 +155,12 @@ impl PostgresStore {
         device: Option<&Device>,
         at: SystemTime,
     ) -> Result<(Vec<Row>, Vec<Row>), Failure> {
+        let Some(device) = device else { return Ok((Vec::new(), self.end_others(sql, key, None, at).await?)) };
         let (limit, key, now) = (self.settings().statement_timeout, Private(key.as_str()), whole_seconds(at));
-        let owner = Private(device.map(|device| device.owner.as_str()));
+        let (owner, facts) = (Private(device.owner.as_str()), &device.facts);
+        let turn: Values<'_> = &[(&owner, Type::TEXT)];
         let end: Values<'_> =
             &[(&key, Type::TEXT), (&now, Type::FLOAT8), (&whole_millis(at), Type::FLOAT8), (&owner, Type::TEXT)];
-        let Some(device) = device else { return Ok((Vec::new(), self.query(&sql.end, end).await?)) };
-        let facts = &device.facts;
         let lock: Values<'_> = &[(&key, Type::TEXT), (&now, Type::FLOAT8)];
         let register: Values<'_> = &[
             (&key, Type::TEXT),
@@ -124,21 +175,20 @@ impl PostgresStore {
             (&whole_millis(device.created_at), Type::FLOAT8),
             (&whole_millis(device.last_seen_at), Type::FLOAT8),
             (&device.authenticated_at.map(whole_millis), Type::FLOAT8),
+            (&whole_millis(device.began()), Type::FLOAT8),
         ];
-        let statements = [(&*sql.end, end), (&sql.lock, lock), (&sql.register, register)];
-        self.together(limit, statements).await.map(|[ended, _, registered]| (registered, ended))
+        let statements = [(&*sql.turn, turn), (&sql.end, end), (&sql.lock, lock), (&sql.register, register)];
+        self.together(limit, statements).await.map(|[_, ended, _, registered]| (registered, ended))
     }
 }
 
-/// The registry's answer, if what it has of a live session is what it should have; no rows for one that is not alive.
-fn settled(rows: &[Row], device: Option<&Device>) -> Result<Option<Option<Handle>>, Error> {
-    let mut handle = None;
-    for row in rows {
-        let (id, user): (Option<&str>, Option<&str>) = (get(row, 0)?, get(row, 1)?);
-        if user != device.map(|device| device.owner.as_str()) {
-            return Ok(None);
-        }
-        handle = id.and_then(Handle::parse);
+/// What the registry says of the session, if it is what it should say: this owner is signed in, or nobody is. Without rows
+/// the session is not alive.
+fn settled(rows: &[Row], owner: Option<&str>) -> Result<Option<Alignment>, Error> {
+    let Some(row) = rows.first() else { return Ok(Some(Alignment::Over)) };
+    let (id, user): (Option<&str>, Option<&str>) = (get(row, 0)?, get(row, 1)?);
+    if user != owner {
+        return Ok(None);
     }
-    Ok(Some(handle))
+    Ok(Some(id.and_then(Handle::parse).map_or(Alignment::Nobody, Alignment::Device)))
 }

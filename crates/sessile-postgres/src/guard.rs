@@ -9,6 +9,7 @@
 //! of the session next, and would wait for the statement that waits here.
 
 use std::fmt;
+use std::time::Duration;
 
 use sessile_core::Error;
 use tokio_postgres::error::SqlState;
@@ -21,6 +22,9 @@ use crate::table::Table;
 
 /// So often is a change tried that has to wait for others' statements on the table.
 const TRIES: usize = 10;
+
+/// So long are others let through between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A change to the database: its `Display` is the SQL, for people to read first.
 #[derive(Clone, Debug)]
@@ -44,7 +48,8 @@ impl Migration {
     pub async fn apply(&self) -> Result<(), Error> {
         for _ in 0..TRIES {
             match self.run().await {
-                Err(failure) if failure.is(&SqlState::LOCK_NOT_AVAILABLE) => {}
+                // Others' statements waited behind this one. Now it is their turn.
+                Err(failure) if failure.is(&SqlState::LOCK_NOT_AVAILABLE) => tokio::time::sleep(PAUSE).await,
                 Err(failure) if failure.is(&SqlState::INSUFFICIENT_PRIVILEGE) => {
                     return Err(Error::config(
                         "this role may not change the session table; let its owner run the SQL of the change",
@@ -113,12 +118,15 @@ fn names(table: &Table, name: &str) -> (String, String) {
     (quote(&name), qualified(Some(&table.schema), &name))
 }
 
-/// Who is signed in to the row, in SQL: a string that is not empty, or an integer, as the core reads it.
-fn owner(sess: &str, user_key: Option<&str>) -> String {
-    let Some(key) = user_key.map(literal) else { return "NULL".into() };
+/// Who is signed in to this row (`NEW`, `OLD`), in SQL: what the core takes for a user's name, text or a 64-bit integer.
+fn owner(row: &str, sess: &str, user_key: &str) -> String {
+    let key = literal(user_key);
+    let text = format!("{row}.sess ->> {key}");
     format!(
-        "CASE {sess}_typeof(NEW.sess -> {key}) WHEN 'string' THEN nullif(NEW.sess ->> {key}, '') \
-         WHEN 'number' THEN substring(NEW.sess ->> {key} from '^-?[0-9]{{1,18}}$') END"
+        "CASE {sess}_typeof({row}.sess -> {key}) \
+         WHEN 'string' THEN CASE WHEN octet_length({text}) BETWEEN 1 AND 255 THEN {text} END \
+         WHEN 'number' THEN CASE WHEN {text} ~ '^(0|-?[1-9][0-9]{{0,19}})$' \
+           AND ({text})::numeric BETWEEN -9223372036854775808 AND 18446744073709551615 THEN {text} END END"
     )
 }
 
@@ -134,6 +142,7 @@ fn install(table: &Table, name: &str, user_key: Option<&str>) -> String {
 SET LOCAL lock_timeout = '1s';
 {removal}CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {quote}
 {body}{quote};
+REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
 CREATE TRIGGER {trigger} AFTER INSERT OR DELETE OR UPDATE OF sid, sess ON {data}
   FOR EACH ROW EXECUTE FUNCTION {function}();
 COMMIT;
@@ -141,26 +150,36 @@ COMMIT;
     )
 }
 
-/// What the guard does when a row was inserted, written or deleted.
+/// What the guard does when a row was inserted, written or deleted. Its rights are its owner's, so it works for its own
+/// table alone.
 fn body(names: &Names, user_key: Option<&str>) -> String {
     let Names { data, registry, moves, sess, .. } = names;
-    let follow = if user_key.is_some() { follow(registry, &owner(sess, user_key)) } else { String::new() };
+    let table = literal(data);
+    let follow = user_key.map(|key| follow(registry, sess, key)).unwrap_or_default();
     format!(
         "DECLARE
   moment timestamptz := date_trunc('milliseconds', clock_timestamp());
   former text;
   owner text;
+  was text;
 BEGIN
+  IF TG_RELID <> {table}::regclass THEN
+    RETURN NULL;
+  END IF;
   IF TG_OP = 'DELETE' THEN
     -- Signed out, or expired and pruned. What Sessile removed has its end already.
     UPDATE {registry} SET status = CASE WHEN OLD.expire < moment THEN 'expired' ELSE 'logged_out' END,
         logged_out_at = moment, updated_at = moment
       WHERE id IN (SELECT id FROM {registry} WHERE sid = OLD.sid AND status = 'active' FOR UPDATE SKIP LOCKED);
+    IF EXISTS (SELECT FROM {registry} WHERE sid = OLD.sid AND status = 'active') THEN
+      -- Somebody is busy with its row in the registry, so the sweeper will end that. The key is dead from now on.
+      INSERT INTO {moves} (sid, moved_to, moved_at) VALUES (OLD.sid, OLD.sid, moment) ON CONFLICT (sid) DO NOTHING;
+    END IF;
     RETURN NULL;
   END IF;
   SELECT user_id INTO former FROM {registry} WHERE sid = NEW.sid AND status = 'active';
-  IF TG_OP = 'INSERT' AND former IS NULL
-    AND (EXISTS (SELECT FROM {registry} WHERE sid = NEW.sid) OR EXISTS (SELECT FROM {moves} WHERE sid = NEW.sid)) THEN
+  IF EXISTS (SELECT FROM {moves} WHERE sid = NEW.sid)
+    OR former IS NULL AND EXISTS (SELECT FROM {registry} WHERE sid = NEW.sid) THEN
     -- It has ended, or has another id now: it stays so.
     DELETE FROM {data} WHERE sid = NEW.sid;
     RETURN NULL;
@@ -171,11 +190,21 @@ END
     )
 }
 
-/// The part that follows sign-ins and sign-outs that another program makes in place.
-fn follow(registry: &str, owner: &str) -> String {
+/// The part that follows sign-ins and sign-outs that another program makes in place. What was never under the key was
+/// signed in by Sessile without one, and is its own business.
+fn follow(registry: &str, sess: &str, user_key: &str) -> String {
+    let (now, before) = (owner("NEW", sess, user_key), owner("OLD", sess, user_key));
     format!(
-        "  owner := {owner};
-  IF owner IS NOT DISTINCT FROM former THEN
+        "  BEGIN
+    owner := {now};
+    IF TG_OP = 'UPDATE' THEN
+      was := {before};
+    END IF;
+  EXCEPTION WHEN data_exception THEN
+    -- JSON that PostgreSQL cannot look into. It is Express's to store; the sweeper reads it.
+    RETURN NULL;
+  END;
+  IF owner IS NOT DISTINCT FROM former OR owner IS NULL AND was IS NULL THEN
     RETURN NULL;
   END IF;
   -- The key lives on, so it is no tombstone.
@@ -183,7 +212,7 @@ fn follow(registry: &str, owner: &str) -> String {
     WHERE id IN (SELECT id FROM {registry} WHERE sid = NEW.sid AND status = 'active' FOR UPDATE SKIP LOCKED);
   IF owner IS NOT NULL THEN
     INSERT INTO {registry} (id, sid, user_id, status, expires_at, created_at, updated_at, last_seen_at)
-      VALUES (gen_random_uuid(), NEW.sid, owner, 'active', NEW.expire, moment, moment, moment);
+      VALUES (gen_random_uuid(), NEW.sid, owner, 'active', NEW.expire, moment, moment, moment) ON CONFLICT DO NOTHING;
   END IF;
 "
     )

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use sessile_core::{
-    Cursor, Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Seen, SignIn, SignedIn, StoreKey,
-    Tidied, Tidy, UserId,
+    Alignment, Cursor, Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Seen, SignIn, SignedIn,
+    StoreKey, Tidied, Tidy, UserId,
 };
 use tokio_postgres::types::{ToSql, Type};
 
@@ -15,7 +15,7 @@ use crate::private::Private;
 use crate::rows::{DEVICE, all_ended, device};
 use crate::sign_in::user;
 use crate::sql::Names;
-use crate::time::{whole_millis, whole_seconds};
+use crate::time::{whole_millis, whole_millis_up, whole_seconds};
 use crate::transaction::Values;
 
 /// How long each statement may take that concerns all of a user's sessions, however many they are.
@@ -71,7 +71,7 @@ impl RegistrySql {
             revoke: revocation(names, "r.user_id = $1 AND r.id = $6::text::uuid"),
             cut_off: format!(
                 "INSERT INTO {cutoffs} AS c (user_id, not_before, revoked_at, end_reason) \
-                 VALUES ($1, to_timestamp($2), to_timestamp($2), $3) ON CONFLICT (user_id) DO UPDATE \
+                 VALUES ($1, to_timestamp($2), to_timestamp($3), $4) ON CONFLICT (user_id) DO UPDATE \
                  SET not_before = greatest(c.not_before, excluded.not_before), revoked_at = excluded.revoked_at, \
                    end_reason = excluded.end_reason"
             ),
@@ -167,8 +167,8 @@ impl Registry for PostgresStore {
         self.signs_in(from, to, record, sign_in).await
     }
 
-    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Option<Handle>, Error> {
-        self.aligned(key, device, at).await.map(|aligned| aligned.handle)
+    async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Alignment, Error> {
+        self.aligned(key, device, at).await.map(|aligned| aligned.alignment)
     }
 
     async fn seen(&self, seen: &[Seen]) -> Result<(), Error> {
@@ -224,8 +224,10 @@ impl Registry for PostgresStore {
     ) -> Result<Vec<EndedSession>, Error> {
         let sql = &self.table().await?.sql.registry;
         let limit = self.settings().statement_timeout.max(BULK);
-        let (name, at, reason) = (Private(user(owner)?), whole_millis(ending.at), ending.reason.as_deref());
-        let cut_off: Values<'_> = &[(&name, Type::TEXT), (&at, Type::FLOAT8), (&reason, Type::TEXT)];
+        let (name, reason) = (Private(user(owner)?), ending.reason.as_deref());
+        let (before, at) = (whole_millis_up(ending.at), whole_millis(ending.at));
+        let cut_off: Values<'_> =
+            &[(&name, Type::TEXT), (&before, Type::FLOAT8), (&at, Type::FLOAT8), (&reason, Type::TEXT)];
         let rows: Values<'_> = &[(&name, Type::TEXT)];
         let revocation = Revocation::new(owner.as_str(), keep, ending);
         let statements = [(&*sql.cut_off, cut_off), (&sql.lock_all, rows), (&sql.revoke_all, &revocation.values())];

@@ -105,9 +105,17 @@ pub(crate) async fn prepare(client: &Client, schema: &str, names: &RegistryNames
 }
 
 fn create_registry(quoted: &str, name: &str) -> String {
-    let [key, check, sid, active, history, ended, provider] =
-        ["_pkey", "_status_check", "_sid_idx", "_active_idx", "_history_idx", "_ended_idx", "_provider_idx"]
-            .map(|suffix| quote(&derived("", name, suffix)));
+    let [key, check, sid, active_sid, active, history, ended, provider] = [
+        "_pkey",
+        "_status_check",
+        "_sid_idx",
+        "_active_sid_idx",
+        "_active_idx",
+        "_history_idx",
+        "_ended_idx",
+        "_provider_idx",
+    ]
+    .map(|suffix| quote(&derived("", name, suffix)));
     format!(
         "CREATE TABLE {quoted} (id uuid NOT NULL CONSTRAINT {key} PRIMARY KEY, sid varchar, user_id text NOT NULL, \
            status text NOT NULL DEFAULT 'active' CONSTRAINT {check} \
@@ -117,6 +125,7 @@ fn create_registry(quoted: &str, name: &str) -> String {
            created_at timestamptz(3) NOT NULL, updated_at timestamptz(3) NOT NULL, last_seen_at timestamptz(3) NOT NULL, \
            authenticated_at timestamptz(3), logged_out_at timestamptz(3), end_reason text); \
          CREATE INDEX {sid} ON {quoted} (sid); \
+         CREATE UNIQUE INDEX {active_sid} ON {quoted} (sid) WHERE status = 'active'; \
          CREATE INDEX {active} ON {quoted} (user_id, created_at DESC, id DESC) WHERE status = 'active'; \
          CREATE INDEX {history} ON {quoted} (user_id, logged_out_at DESC, id DESC) WHERE status <> 'active'; \
          CREATE INDEX {ended} ON {quoted} (logged_out_at) WHERE status <> 'active'; \

@@ -53,7 +53,7 @@ impl SignInSql {
 }
 
 /// Locks the user's row of the cut-offs, which is made for the purpose.
-fn lock(cutoffs: &str, user: u8) -> String {
+pub(crate) fn lock(cutoffs: &str, user: u8) -> String {
     format!(
         "INSERT INTO {cutoffs} AS c (user_id) VALUES (${user}) \
          ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id RETURNING not_before"
@@ -64,7 +64,7 @@ fn lock(cutoffs: &str, user: u8) -> String {
 /// evicts as well as the one that is replaced: whatever else the registry has under the key that is left.
 fn sign_in(names: &Names, write: &str) -> String {
     let Names { data, registry, cutoffs, moves, .. } = names;
-    let lock = lock(cutoffs, 7);
+    let (lock, brought_back) = (lock(cutoffs, 7), names.is_over("$5"));
     format!(
         "WITH cut_off AS ({lock}), in_time AS MATERIALIZED ( \
            SELECT NOT EXISTS (SELECT FROM cut_off WHERE not_before > to_timestamp($10)) AND NOT EXISTS ( \
@@ -83,7 +83,7 @@ fn sign_in(names: &Names, write: &str) -> String {
              OR sid = $5 AND status = 'active') AND (SELECT yes FROM in_time) ORDER BY id FOR UPDATE \
          ), answer AS MATERIALIZED ( \
            SELECT yes AS in_time, $19 AND (SELECT count FROM surplus) > 0 AS full_up, EXISTS ( \
-             SELECT FROM locked WHERE id = $8::text::uuid AND status <> 'active') AS over FROM in_time \
+             SELECT FROM locked WHERE id = $8::text::uuid AND status <> 'active') OR {brought_back} AS over FROM in_time \
          ), written AS ({write}), ended AS ( \
            UPDATE {registry} r SET status = CASE WHEN id = ANY (ARRAY (SELECT id FROM victims)) \
                THEN 'evicted' ELSE 'logged_out' END, sid = CASE WHEN id = $9::text::uuid THEN $5 ELSE sid END, \

@@ -21,6 +21,21 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    /// What lies under this key was brought back: a session that was there has ended, or has another key now.
+    pub(crate) fn is_over(&self, key: &str) -> String {
+        let Self { registry, moves, .. } = self;
+        format!(
+            "(NOT EXISTS (SELECT FROM {registry} WHERE sid = {key} AND status = 'active') \
+              AND (EXISTS (SELECT FROM {registry} WHERE sid = {key}) OR EXISTS (SELECT FROM {moves} WHERE sid = {key})))"
+        )
+    }
+
+    /// What began then is over for this user, or for everyone.
+    pub(crate) fn is_cut_off(&self, user: &str, began: &str) -> String {
+        let cutoffs = &self.cutoffs;
+        format!("EXISTS (SELECT FROM {cutoffs} WHERE user_id IN ('', {user}) AND not_before > to_timestamp({began}))")
+    }
+
     /// The document is as it was read, as this parameter says. What was written into `jsonb` comes back in another
     /// spelling, so there the values are compared: the writer knows its own document as it wrote it.
     pub(crate) fn is_as_read(&self, revision: u8) -> String {
@@ -81,7 +96,8 @@ impl Sql {
                  ), rotated AS ( \
                    UPDATE {data} SET sid = $6, sess = $3::text::{sess}, expire = to_timestamp($4) \
                    WHERE sid = $1 AND expire >= to_timestamp($2) AND {as_read} \
-                     AND (SELECT count(*) = 0 OR bool_or(status = 'active') FROM locked) RETURNING 1 \
+                     AND (SELECT count(*) = 0 OR bool_or(status = 'active') FROM locked) \
+                     AND NOT EXISTS (SELECT FROM {moves} WHERE sid = $1) RETURNING 1 \
                  ), followed AS ( \
                    UPDATE {registry} SET sid = $6, updated_at = to_timestamp($7) \
                    WHERE id = ANY (ARRAY (SELECT id FROM locked WHERE status = 'active')) \
@@ -91,7 +107,8 @@ impl Sql {
                    ON CONFLICT (sid) DO UPDATE SET moved_to = excluded.moved_to, moved_at = excluded.moved_at \
                  ) \
                  SELECT EXISTS (SELECT FROM rotated), EXISTS (SELECT FROM followed), \
-                   (SELECT count(*) > 0 AND NOT bool_or(status = 'active') FROM locked)"
+                   (SELECT count(*) > 0 AND NOT bool_or(status = 'active') FROM locked) \
+                   OR EXISTS (SELECT FROM {moves} WHERE sid = $1)"
             ),
             follow: format!(
                 "UPDATE {registry} SET sid = $2 WHERE sid = $1 AND status = 'active' \
@@ -111,7 +128,7 @@ impl Sql {
             fate: format!(
                 "SELECT m.moved_to, date_part('epoch', m.moved_at), e.id::text, e.user_id, host(e.ip_address), e.status, \
                    date_part('epoch', e.logged_out_at), e.end_reason \
-                 FROM (VALUES (1)) one LEFT JOIN {moves} m ON m.sid = $1 \
+                 FROM (VALUES (1)) one LEFT JOIN {moves} m ON m.sid = $1 AND m.moved_to <> $1 \
                  LEFT JOIN (SELECT * FROM {registry} WHERE sid = $1 AND status <> 'active' \
                    AND logged_out_at IS NOT NULL ORDER BY logged_out_at DESC LIMIT 1) e ON m.sid IS NULL"
             ),

@@ -1,16 +1,17 @@
 //! Bringing the registry and the sessions back into step, a part at a time. Where each table was left is remembered here,
 //! in the process: every instance walks for itself, and finds nothing to do where another one has been.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sessile_core::{CutOff, Device, DeviceFacts, End, Ending, Error, Record, StoreKey, Tidied, Tidy, UserId};
+use sessile_core::{
+    Alignment, CutOff, Device, DeviceFacts, End, Ending, Error, Record, StoreKey, Tidied, Tidy, UserId,
+};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::PostgresStore;
-use crate::failure::Failure;
 use crate::private::Private;
 use crate::rows::{count, ended, ending, get};
 use crate::tidy_sql::TidySql;
@@ -110,11 +111,16 @@ impl PostgresStore {
         let mut walk = self.walk().lock().unwrap_or_else(PoisonError::into_inner).clone().go_on(cut_off);
         let mut tidied = Tidied::default();
         // The sessions first: where an application gave one another key, the registry can follow.
-        for _ in 0..tidy.limit.div_ceil(TOGETHER).max(1) {
-            walk.sessions = self.tidy_sessions(sql, walk.sessions, tidy, cut_off, &mut tidied).await?;
+        let pages = tidy.limit.div_ceil(TOGETHER).max(1);
+        for _ in 0..pages {
+            if walk.sessions != Place::End {
+                walk.sessions = self.tidy_sessions(sql, walk.sessions, tidy, cut_off, &mut tidied).await?;
+            }
         }
-        for _ in 0..tidy.limit.div_ceil(TOGETHER).max(1) {
-            walk.registry = self.tidy_registry(sql, walk.registry, tidy, everyone.as_ref(), &mut tidied).await?;
+        for _ in 0..pages {
+            if walk.registry != Place::End {
+                walk.registry = self.tidy_registry(sql, walk.registry, tidy, everyone.as_ref(), &mut tidied).await?;
+            }
         }
         self.forget(sql, tidy, &mut tidied).await?;
         match walk.cut_off {
@@ -181,40 +187,54 @@ impl PostgresStore {
             (&tidy.user_key.map_or(vec!["sessile", "owner"], |key| vec![key]), Type::TEXT_ARRAY),
         ];
         let rows = self.query(&sql.sessions, values).await?;
-        let Found { over, unknown, changed } = found(&rows, tidy, cut_off)?;
+        let Found { mut over, unknown, changed } = found(&rows, tidy, cut_off)?;
+        if !unknown.is_empty() {
+            tidied.registered += self.register_unknown(sql, unknown, tidy, &mut over).await?;
+        }
         if !over.is_empty() {
             let keys: Vec<_> = over.iter().map(StoreKey::as_str).collect();
             tidied.removed += self.query(&sql.remove, &[(&Private(keys), Type::TEXT_ARRAY)]).await?.len() as u64;
-        }
-        if !unknown.is_empty() {
-            tidied.registered += self.register_unknown(sql, &unknown, tidy).await?;
         }
         for (key, device) in changed {
             let aligned = self.aligned(&key, device.as_ref(), tidy.now).await?;
             let ending = Ending { end: End::LoggedOut, at: tidy.now, reason: None };
             tidied.ended.extend(aligned.ended.into_iter().map(|ended| (ended, ending.clone())));
-            tidied.registered += u64::from(aligned.handle.is_some());
+            tidied.registered += u64::from(matches!(aligned.alignment, Alignment::Device(_)));
+            tidied.removed += u64::from(aligned.alignment == Alignment::Over);
         }
         Place::next(&rows, size)
     }
 
-    /// Registers those of these sessions that are still there and that nobody else is busy with.
+    /// Registers those of these sessions that are still there and that nobody else is busy with. Those whose owner's
+    /// sessions were revoked since they began are over.
     async fn register_unknown(
         &self,
         sql: &TidySql,
-        unknown: &[(StoreKey, Device)],
+        unknown: Vec<(StoreKey, Device)>,
         tidy: &Tidy<'_>,
-    ) -> Result<u64, Failure> {
+        over: &mut Vec<StoreKey>,
+    ) -> Result<u64, Error> {
         let transaction = self.begin(self.settings().statement_timeout, true).await?;
-        let keys: Vec<_> = unknown.iter().map(|(key, _)| key.as_str()).collect();
+        let owners: Vec<_> = unknown.iter().map(|(_, device)| device.owner.as_str()).collect();
+        let cut_offs = transaction.query(&sql.cut_offs, &[(&Private(owners), Type::TEXT_ARRAY)]).await?;
+        let cut_offs = cut_offs.iter().map(|row| Ok((get::<&str>(row, 0)?, get::<Option<f64>>(row, 1)?)));
+        let cut_offs = cut_offs.collect::<Result<HashMap<_, _>, Error>>()?;
+        let is_cut_off = |device: &Device| {
+            let before = cut_offs.get(device.owner.as_str()).copied().flatten();
+            before.is_some_and(|before| device.began() < moment(before))
+        };
+        let (late, live): (Vec<_>, Vec<_>) = unknown.into_iter().partition(|(_, device)| is_cut_off(device));
+        over.extend(late.into_iter().map(|(key, _)| key));
+        let keys: Vec<_> = live.iter().map(|(key, _)| key.as_str()).collect();
         let alive: Values<'_> = &[(&Private(keys), Type::TEXT_ARRAY), (&whole_seconds(tidy.now), Type::FLOAT8)];
         let locked = transaction.query(&sql.lock, alive).await?;
-        let locked = locked.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<&str>, _>>()?;
+        let locked = locked.iter().map(|row| get(row, 0)).collect::<Result<HashSet<&str>, _>>()?;
         let (keys, devices): (Vec<_>, Vec<_>) =
-            unknown.iter().map(|(key, device)| (key.as_str(), device)).filter(|(key, _)| locked.contains(key)).unzip();
+            live.iter().map(|(key, device)| (key.as_str(), device)).filter(|(key, _)| locked.contains(key)).unzip();
         let handles: Vec<_> = devices.iter().map(|device| device.handle.as_str()).collect();
         let owners: Vec<_> = devices.iter().map(|device| device.owner.as_str()).collect();
-        let ends: Vec<_> = devices.iter().map(|device| whole_millis(device.expires_at)).collect();
+        let times = |time: fn(&Device) -> SystemTime| devices.iter().map(|device| whole_millis(time(device))).collect();
+        let (ends, began): (Vec<_>, Vec<_>) = (times(|device| device.expires_at), times(Device::began));
         let proved: Vec<_> = devices.iter().map(|device| device.authenticated_at.map(whole_millis)).collect();
         let values: Values<'_> = &[
             (&Private(keys), Type::TEXT_ARRAY),
@@ -223,9 +243,11 @@ impl PostgresStore {
             (&ends, Type::FLOAT8_ARRAY),
             (&proved, Type::FLOAT8_ARRAY),
             (&whole_millis(tidy.now), Type::FLOAT8),
+            (&began, Type::FLOAT8_ARRAY),
         ];
         let registered = transaction.query(&sql.register, values).await?.len() as u64;
-        transaction.commit().await.map(|()| registered)
+        transaction.commit().await?;
+        Ok(registered)
     }
 
     /// Removes history, and the former keys of sessions, that are old enough.
@@ -254,7 +276,7 @@ fn found(rows: &[Row], tidy: &Tidy<'_>, cut_off: Option<CutOff>) -> Result<Found
         if known.is_none() && (is_over || record.is_cut_off()) {
             found.over.push(key);
         } else if known != record.owner.as_ref().map(UserId::as_str) {
-            match (known, record.device(DeviceFacts::default())?.filter(has_name)) {
+            match (known, record.device(DeviceFacts::default())?) {
                 (Some(_), device) => found.changed.push((key, device)),
                 (None, Some(device)) => found.unknown.push((key, device)),
                 (None, None) => {}
@@ -262,12 +284,6 @@ fn found(rows: &[Row], tidy: &Tidy<'_>, cut_off: Option<CutOff>) -> Result<Found
         }
     }
     Ok(found)
-}
-
-/// Whether the owner is one that could sign in. What another program wrote may be anything.
-fn has_name(device: &Device) -> bool {
-    let name = device.owner.as_str();
-    (1..=255).contains(&name.len()) && !name.contains('\0')
 }
 
 /// That long before this time; never what no timestamp could be.

@@ -10,6 +10,7 @@ pub(crate) struct TidySql {
     pub(crate) registry: String,
     pub(crate) sessions: String,
     pub(crate) remove: String,
+    pub(crate) cut_offs: String,
     pub(crate) lock: String,
     pub(crate) register: String,
     pub(crate) swept: String,
@@ -33,6 +34,12 @@ impl TidySql {
                  DELETE FROM {data} s WHERE sid = ANY (ARRAY (SELECT sid FROM locked)) \
                    AND NOT EXISTS (SELECT FROM {registry} r WHERE r.sid = s.sid AND r.status = 'active') RETURNING 1"
             ),
+            // Revocations of these users wait for those who lock these rows, or are seen by them.
+            cut_offs: format!(
+                "INSERT INTO {cutoffs} AS c (user_id) SELECT DISTINCT unnest($1::text[]) ORDER BY 1 \
+                 ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id \
+                 RETURNING user_id, date_part('epoch', not_before)"
+            ),
             lock: format!(
                 "SELECT sid::text FROM {data} WHERE sid = ANY ($1) AND expire >= to_timestamp($2) FOR UPDATE SKIP LOCKED"
             ),
@@ -45,10 +52,18 @@ impl TidySql {
                 "WITH dated AS ( \
                    UPDATE {registry} SET logged_out_at = to_timestamp($1), updated_at = to_timestamp($1) \
                    WHERE status <> 'active' AND logged_out_at IS NULL \
+                 ), forgotten AS ( \
+                   DELETE FROM {registry} WHERE id = ANY (ARRAY ( \
+                     SELECT id FROM {registry} WHERE status <> 'active' AND logged_out_at < to_timestamp($2) \
+                     ORDER BY logged_out_at LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING id, user_id \
+                 ), users AS ( \
+                   DELETE FROM {cutoffs} WHERE user_id = ANY (ARRAY (SELECT user_id FROM forgotten f WHERE NOT EXISTS ( \
+                       SELECT FROM {registry} r WHERE r.user_id = f.user_id AND r.status = 'active') AND NOT EXISTS ( \
+                       SELECT FROM {registry} r WHERE r.user_id = f.user_id AND r.status <> 'active' \
+                         AND r.id <> ALL (ARRAY (SELECT id FROM forgotten))))) \
+                     AND user_id <> '' AND (not_before IS NULL OR not_before < to_timestamp($2)) \
                  ) \
-                 DELETE FROM {registry} WHERE id = ANY (ARRAY ( \
-                   SELECT id FROM {registry} WHERE status <> 'active' AND logged_out_at < to_timestamp($2) \
-                   ORDER BY logged_out_at LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING 1"
+                 SELECT 1 FROM forgotten"
             ),
             forget_moves: format!(
                 "DELETE FROM {moves} WHERE sid = ANY (ARRAY ( \
@@ -118,15 +133,18 @@ fn sessions_page(names: &Names) -> String {
 /// Registers sessions that the registry does not know, whose rows are locked. One whose handle it knows, as that of a
 /// session that ended, gets another one there: there is one end to a session.
 fn register(names: &Names) -> String {
-    let Names { registry, .. } = names;
+    let Names { registry, moves, .. } = names;
+    let is_cut_off = names.is_cut_off("u.owner", "u.began");
     format!(
         "INSERT INTO {registry} (id, sid, user_id, status, expires_at, created_at, updated_at, last_seen_at, \
            authenticated_at) \
          SELECT CASE WHEN EXISTS (SELECT FROM {registry} r WHERE r.id = u.id::uuid) THEN gen_random_uuid() \
-             ELSE u.id::uuid END, u.sid, u.owner, 'active', to_timestamp(u.ends), to_timestamp($6), to_timestamp($6), \
+             ELSE u.id::uuid END, u.sid, u.owner, 'active', to_timestamp(u.ends), to_timestamp(u.began), to_timestamp($6), \
            to_timestamp($6), to_timestamp(u.proved) \
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[], $5::float8[]) AS u (sid, id, owner, ends, proved) \
-         WHERE NOT EXISTS (SELECT FROM {registry} r WHERE r.sid = u.sid AND r.status = 'active') \
-         ON CONFLICT (id) DO NOTHING RETURNING 1"
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[], $5::float8[], $7::float8[]) \
+           AS u (sid, id, owner, ends, proved, began) \
+         WHERE NOT EXISTS (SELECT FROM {registry} r WHERE r.sid = u.sid) \
+           AND NOT EXISTS (SELECT FROM {moves} m WHERE m.sid = u.sid) AND NOT {is_cut_off} \
+         ON CONFLICT DO NOTHING RETURNING 1"
     )
 }

@@ -17,6 +17,11 @@ pub(crate) fn whole_millis(time: SystemTime) -> f64 {
     }
 }
 
+/// The first whole millisecond that is not before this time: what is surely later than that.
+pub(crate) fn whole_millis_up(time: SystemTime) -> f64 {
+    whole_millis(time + Duration::from_nanos(999_999))
+}
+
 /// The end of a session, as its row has it.
 pub(crate) fn time(seconds: f64) -> SystemTime {
     let span = Duration::try_from_secs_f64(seconds.abs()).unwrap_or(END_OF_9999).min(END_OF_9999);

@@ -1,7 +1,7 @@
 //! The guard, in the database of an unmodified Express: what has ended stays so, and the registry follows Express.
 
 use serde_json::{Value, json};
-use sessile::PostgresStore;
+use sessile::{PostgresStore, Record, StoreKey};
 use sessile_interop::{Both, SECRET, SIDES, Side, config};
 use sessile_testkit::postgres::Database;
 use std::time::Duration;
@@ -195,4 +195,106 @@ async fn hostile_names_are_only_names() {
     let guard = store.guard(Some("us'er\"Id $guard$")).await.unwrap();
     guard.apply().await.unwrap();
     store.unguard().await.unwrap().apply().await.unwrap();
+}
+
+/// Whoever is busy with a session's row in the registry does not hold up Express, and does not help a save that is late.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_out_that_meets_a_locked_registry_is_final_too() {
+    let both = both(true, true).await;
+    both.post(Side::Express, "/login?user=alice").await;
+    both.post(Side::Express, "/set?k=b&v=1").await;
+    let mut client = both.database.client().await;
+    let busy = client.transaction().await.unwrap();
+    busy.query("SELECT 1 FROM sessions FOR UPDATE", &[]).await.unwrap();
+    let stolen = both.copy(Side::Express);
+    while_express_works(&both, SLOW_WRITE, Side::Express, "/logout").await;
+    assert_eq!(stolen.get("/whoami").send().await.status, 401);
+    busy.commit().await.unwrap();
+    assert_eq!(stolen.get("/whoami").send().await.status, 401);
+    let rows = client.query("SELECT 1 FROM session", &[]).await.unwrap();
+    assert_eq!(rows.len(), 0);
+}
+
+/// What Express can store without the guard it can store with it, and who is signed in there is the same to both.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guard_reads_the_user_as_sessile_does_and_refuses_no_document() {
+    let database = Database::new().await;
+    install(&database).await;
+    let client = database.client().await;
+    let [longest, too_long, huge] = [255, 256, 9_000].map(|length| format!("\"{}\"", "u".repeat(length)));
+    let users = [
+        r#""alice""#,
+        r#""o'brien""#,
+        r#""ünï 🦀""#,
+        &longest,
+        "42",
+        "-7",
+        "0",
+        "18446744073709551615",
+        "9223372036854775808",
+        "-9223372036854775808",
+        "18446744073709551616",
+        "-9223372036854775809",
+        &too_long,
+        &huge,
+        r#""""#,
+        "-0",
+        "1E3",
+        "1.0",
+        "1e400",
+        "null",
+        "true",
+        "{}",
+        "[1]",
+        r#""\ud83d""#,
+        r#""a\u0000b""#,
+    ];
+    let mut seen = 0;
+    for (number, user) in users.into_iter().enumerate() {
+        let (sid, document) =
+            (number.to_string(), format!(r#"{{"cookie":{{"originalMaxAge":900000}},"userId":{user}}}"#));
+        let save = "INSERT INTO session VALUES ($1, $2::text::json, now() + '1 hour') \
+            ON CONFLICT (sid) DO UPDATE SET sess = excluded.sess";
+        for _ in 0..2 {
+            client.execute(save, &[&sid, &document]).await.unwrap_or_else(|error| panic!("{user}: {error}"));
+        }
+        let now = std::time::SystemTime::UNIX_EPOCH;
+        let mut record = Record::stored(&StoreKey::stored(&sid), document, now, now).unwrap();
+        record.owner_is_under("userId");
+        let expected: Vec<_> = record.owner.iter().map(|owner| owner.as_str().to_owned()).collect();
+        let rows = client.query("SELECT user_id FROM sessions WHERE sid = $1", &[&sid]).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<String>>(), expected, "{user}");
+        seen += expected.len();
+    }
+    assert_eq!(seen, 10);
+}
+
+/// A session that was brought back before the guard was there is found out when Express saves it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_brought_back_before_is_taken_out_with_its_next_save() {
+    let both = both(false, false).await;
+    assert!(is_revived(&both, SLOW_WRITE, Side::Sessile, "/logout").await);
+    let client = both.database.client().await;
+    let install_only = PostgresStore::connect(both.database.url()).await.unwrap().guard(Some("userId")).await.unwrap();
+    install_only.apply().await.unwrap();
+    client.execute("UPDATE session SET sess = sess", &[]).await.unwrap();
+    assert_eq!(client.query("SELECT 1 FROM session", &[]).await.unwrap().len(), 0);
+}
+
+/// The function has its owner's rights. Nobody else may put it on a table of theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guards_function_is_of_no_use_to_others() {
+    let database = Database::new().await;
+    install(&database).await;
+    let client = database.client().await;
+    let forge = "CREATE TEMP TABLE mine (sid varchar, sess json, expire timestamp); \
+        CREATE TRIGGER mine AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION session_sessile_guard(); \
+        INSERT INTO mine VALUES ('x', '{\"userId\":\"alice\"}', now())";
+    client.batch_execute(forge).await.unwrap();
+    assert_eq!(client.query("SELECT 1 FROM sessions", &[]).await.unwrap().len(), 0, "another table is ignored");
+    let role = format!("app_{}", database.url().rsplit('/').next().unwrap().split('?').next().unwrap());
+    client.batch_execute(&format!("CREATE ROLE {role}; SET ROLE {role}")).await.unwrap();
+    let refused = client.batch_execute(&forge.replace("mine", "other")).await.unwrap_err();
+    assert!(refused.to_string().contains("db error"), "{refused}");
+    assert_eq!(refused.code().map(|code| code.code()), Some("42501"));
 }

@@ -54,6 +54,7 @@ async fn the_tables_are_plain_and_have_the_indexes_that_are_needed() {
                 "end_reason text",
                 "CREATE UNIQUE INDEX sessions_pkey btree (id)",
                 "CREATE INDEX sessions_sid_idx btree (sid)",
+                "CREATE UNIQUE INDEX sessions_active_sid_idx btree (sid) WHERE (status = 'active'::text)",
                 "CREATE INDEX sessions_active_idx btree (user_id, created_at DESC, id DESC) WHERE (status = 'active'::text)",
                 "CREATE INDEX sessions_history_idx btree (user_id, logged_out_at DESC, id DESC) WHERE (status <> 'active'::text)",
                 "CREATE INDEX sessions_ended_idx btree (logged_out_at) WHERE (status <> 'active'::text)",
