@@ -135,6 +135,14 @@ async fn what_was_given_up_does_not_pile_up_on_the_server_or_happen_later() {
         let backends: i64 = administrator.query_one(count, &[]).await.unwrap().get(0);
         assert!(backends <= 5 + 2, "{backends} connections, for a pool of 5 and 2 that are shared");
     }
+    // The lock is still held, so what waits for it is there to be counted until it is stopped.
+    let waiting = format!("{count} AND wait_event_type = 'Lock'");
+    let mut looks = 0;
+    while administrator.query_one(&waiting, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+        looks += 1;
+        assert!(looks < 200, "statements that were given up go on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     transaction.rollback().await.unwrap();
     assert_eq!(app.get("/read?k=n").send().await.json()["value"], 1, "nothing that was answered with 503 happened");
     assert_eq!(app.post("/incr?k=n").send().await.json()["value"], 2);
