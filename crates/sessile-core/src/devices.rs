@@ -127,7 +127,7 @@ impl Devices {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn revoke_provider_session(&self, provider_session: &str, reason: &str) -> Result<u64, Error> {
+    pub async fn revoke_by_provider_session(&self, provider_session: &str, reason: &str) -> Result<u64, Error> {
         let ending = self.revoked(reason);
         let ended = self.sessions.registry()?.revoke_provider_session(provider_session, &ending).await?;
         self.tell(&ended, &ending);

@@ -230,7 +230,7 @@ impl Session {
 
     /// [`sign_in_by`](Session::sign_in_by) of a user whom an identity provider named. What the provider calls its own
     /// session, in a form that is unique among providers, lets it end this one:
-    /// [`Devices::revoke_provider_session`](crate::Devices::revoke_provider_session).
+    /// [`Devices::revoke_by_provider_session`](crate::Devices::revoke_by_provider_session).
     ///
     /// # Errors
     /// As [`sign_in`](Session::sign_in), and when the name of the provider's session is empty, longer than 255 bytes, or has

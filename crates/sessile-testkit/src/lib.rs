@@ -6,4 +6,5 @@ pub mod contract;
 pub mod http;
 pub mod http_contract;
 pub mod postgres;
+pub mod provider;
 pub mod spy;

@@ -20,6 +20,8 @@
 //! The crate re-exports the parts an application needs; its features choose stores and adapters.
 
 pub use sessile_core::*;
+#[cfg(feature = "oidc")]
+pub use sessile_oidc as oidc;
 #[cfg(feature = "postgres")]
 pub use sessile_postgres::{Migration, PostgresStore};
 #[cfg(feature = "sqlite")]
@@ -31,8 +33,9 @@ pub use sessile_tower::{RecentlySignedIn, SessionLayer, SignedIn};
 #[cfg(doctest)]
 mod book {
     macro_rules! pages {
-        ($($name:ident $file:literal)*) => {
+        ($($(#[$when:meta])* $name:ident $file:literal)*) => {
             $(
+                $(#[$when])*
                 #[doc = include_str!(concat!("../../../docs/src/", $file, ".md"))]
                 mod $name {}
             )*
@@ -44,6 +47,8 @@ mod book {
         session "session"
         lifetimes "lifetimes"
         devices "devices"
+        #[cfg(feature = "oidc")]
+        identity_providers "identity-providers"
         promises "promises"
         stores "stores"
         operations "operations"

@@ -156,6 +156,7 @@ impl Builder {
         self.warnings.extend(rename_shared_cookie(&mut values, &origins));
         self.warnings.extend(suspicions(&values));
         self.problems.extend(cookie_problems(&values, &origins));
+        self.problems.extend(oidc_problems(&values, &origins));
         let secret_is_missing = values.secrets.is_empty() && !about(&self.problems, "session.secret");
         if secret_is_missing && !self.file_is_broken {
             let origin = origins.get("session.secret").cloned().unwrap_or(Origin::Default);
@@ -253,6 +254,17 @@ fn cookie_problems(values: &Values, origins: &BTreeMap<&'static str, Origin>) ->
         cookie.map(|(path, origin)| (path.to_string(), origin.clone()))
     };
     values.cookie.faults().into_iter().map(|fault| Problem::between(given(), fault)).collect()
+}
+
+/// An issuer without a client, or the other way round.
+fn oidc_problems(values: &Values, origins: &BTreeMap<&'static str, Origin>) -> Option<Problem> {
+    let (there, missing, variable) = match (&values.oidc.issuer, &values.oidc.client_id) {
+        (Some(_), None) => ("oidc.issuer", "oidc.client_id", "OIDC_CLIENT_ID"),
+        (None, Some(_)) => ("oidc.client_id", "oidc.issuer", "OIDC_ISSUER"),
+        _ => return None,
+    };
+    let origin = origins.get(there).cloned().unwrap_or(Origin::Default);
+    Some(Problem::new(there, origin, format!("expected {missing} beside it, found none; set {variable}")))
 }
 
 fn suspicions(values: &Values) -> Vec<String> {

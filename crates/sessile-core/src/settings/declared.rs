@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Pool;
 use super::file::Written;
 use super::parse::{Expected, count, count_or_none, milliseconds, milliseconds_or_none};
 use super::table::DECLARED;
+use super::{Oidc, Pool};
 use crate::codec::Secret;
 use crate::{AtLimit, Config, Cookie, Error, Lifetime, RecordIp};
 
@@ -52,6 +52,8 @@ pub(super) struct Values {
     pub(super) max_data: usize,
     pub(super) user_key: Option<String>,
     pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) public_url: Option<String>,
+    pub(super) oidc: Oidc,
     pub(super) pool: Pool,
     pub(super) table: String,
     pub(super) schema: Option<String>,
@@ -75,6 +77,8 @@ impl Default for Values {
             max_data: 64 * 1024,
             user_key: None,
             trusted_proxies: Vec::new(),
+            public_url: None,
+            oidc: Oidc::default(),
             pool: Pool { max: 10, idle_timeout: Duration::from_secs(30), connect_timeout: Duration::from_secs(2) },
             table: "session".into(),
             schema: None,

@@ -61,6 +61,35 @@ pub struct Pool {
     pub connect_timeout: Duration,
 }
 
+/// `oidc.*`: the identity provider that users sign in with.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Oidc {
+    /// What it calls itself.
+    pub issuer: Option<String>,
+    /// What it calls this application.
+    pub client_id: Option<String>,
+    /// What this application proves itself with.
+    pub client_secret: Option<String>,
+    /// What is asked of it beside `openid`.
+    pub scopes: Vec<String>,
+    /// The name of a known provider's ways.
+    pub preset: Option<String>,
+}
+
+/// Everything but the secret.
+impl fmt::Debug for Oidc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { issuer, client_id, scopes, preset, .. } = self;
+        f.debug_struct("Oidc")
+            .field("issuer", issuer)
+            .field("client_id", client_id)
+            .field("scopes", scopes)
+            .field("preset", preset)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One setting as it is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -99,6 +128,16 @@ impl Settings {
     /// `database.url`, with its password.
     pub fn database_url(&self) -> Option<&str> {
         self.values.database_url.as_deref()
+    }
+
+    /// `public_url`: where browsers find this server.
+    pub fn public_url(&self) -> Option<&str> {
+        self.values.public_url.as_deref()
+    }
+
+    /// `oidc.*`, if there is an issuer; then there is a client's id, too.
+    pub fn oidc(&self) -> Option<&Oidc> {
+        Some(&self.values.oidc).filter(|oidc| oidc.issuer.is_some())
     }
 
     /// `pool.*`.

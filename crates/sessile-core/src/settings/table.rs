@@ -11,7 +11,7 @@ use crate::cookie::attributes::{is_domain, is_name, is_path};
 use crate::edit::check_key;
 use crate::{AtLimit, Error, Priority, RecordIp, SameSite, Secure};
 
-pub(super) static DECLARED: [Declared; 29] = [
+pub(super) static DECLARED: [Declared; 35] = [
     Declared {
         path: "session.profile",
         variable: "SESSION_PROFILE",
@@ -280,6 +280,74 @@ pub(super) static DECLARED: [Declared; 29] = [
         },
     },
     Declared {
+        path: "public_url",
+        variable: "PUBLIC_URL",
+        kind: Kind::Text("a URL", |values, text| web_address(text, &mut values.public_url)),
+        help: "Where browsers find this server, without a path: what an identity provider sends them back to.",
+        example: r#""https://shop.example.com""#,
+        secret: false,
+        show: |values| shown(&values.public_url, "not set"),
+    },
+    Declared {
+        path: "oidc.issuer",
+        variable: "OIDC_ISSUER",
+        kind: Kind::Text("a URL", |values, text| web_address(text, &mut values.oidc.issuer)),
+        help: "The identity provider that users sign in with, letter by letter as it calls itself. Not set: none.",
+        example: r#""https://id.example.com""#,
+        secret: false,
+        show: |values| shown(&values.oidc.issuer, "not set"),
+    },
+    Declared {
+        path: "oidc.client_id",
+        variable: "OIDC_CLIENT_ID",
+        kind: Kind::Text("the client's id", |values, text| {
+            expect(!text.is_empty(), "the id that the provider gave at registration")?;
+            values.oidc.client_id = Some(text.into());
+            Ok(())
+        }),
+        help: "What the identity provider calls this application.",
+        example: r#""shop""#,
+        secret: false,
+        show: |values| shown(&values.oidc.client_id, "not set"),
+    },
+    Declared {
+        path: "oidc.client_secret",
+        variable: "OIDC_CLIENT_SECRET",
+        kind: Kind::Text("the client's secret", |values, text| {
+            expect(!text.is_empty(), "the secret that the provider gave at registration")?;
+            values.oidc.client_secret = Some(text.into());
+            Ok(())
+        }),
+        help: "What this application proves itself to the identity provider with. Not set: a public client.",
+        example: r#""from-the-provider""#,
+        secret: true,
+        show: |values| if values.oidc.client_secret.is_some() { "set, hidden" } else { "not set" }.into(),
+    },
+    Declared {
+        path: "oidc.scopes",
+        variable: "OIDC_SCOPES",
+        kind: Kind::List("scopes between commas, or an array", |values, texts| {
+            values.oidc.scopes = texts.iter().map(|&text| text.to_owned()).collect();
+            Ok(())
+        }),
+        help: "What is asked of the identity provider beside `openid`. Nothing is the least.",
+        example: r#"["profile"]"#,
+        secret: false,
+        show: |values| if values.oidc.scopes.is_empty() { "none".into() } else { values.oidc.scopes.join(", ") },
+    },
+    Declared {
+        path: "oidc.preset",
+        variable: "OIDC_PRESET",
+        kind: Kind::Word(&["cognito", "google", "entra", "keycloak", "auth0", "github"], |values, word| {
+            values.oidc.preset = Some(word.into());
+        }),
+        help: "The ways of a known provider. Needed for `cognito`, which signs out in a form of its own, and for `github`, \
+               which is no OpenID provider.",
+        example: r#""keycloak""#,
+        secret: false,
+        show: |values| shown(&values.oidc.preset, "not set"),
+    },
+    Declared {
         path: "database.url",
         variable: "DATABASE_URL",
         kind: Kind::Text("a URL", |values, text| {
@@ -382,4 +450,13 @@ fn in_ms(span: Duration) -> String {
 
 fn in_ms_or_none(span: Option<Duration>) -> String {
     span.map_or("none".into(), in_ms)
+}
+
+/// A web address, as browsers and other servers are sent to it.
+fn web_address(text: &str, value: &mut Option<String>) -> Result<(), Expected> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_address = host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '?', '#', ' ']));
+    expect(is_address, "an address like https://shop.example.com, without user, query and fragment")?;
+    *value = Some(text.into());
+    Ok(())
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sessile_core::codec::{CookieCodec, ExpressCodec, Keyring};
-use sessile_core::{Clock, Data, Error, Handle, KeyForm, Session, Sessions, SetCookie, Store, StoreKey};
+use sessile_core::{Clock, Data, Error, Exchange, Handle, KeyForm, Session, Sessions, SetCookie, Store, StoreKey};
 
 use crate::support::{Browser, Call, ManualClock, SECRET, Spy, block_on, config};
 
@@ -102,6 +102,19 @@ struct World {
     seed: Handle,
 }
 
+/// A request that takes an entry for good, makes these edits, and answers whether it had it.
+async fn redeem(exchange: Exchange, edits: Vec<Edit>) -> bool {
+    let session = exchange.session().await.unwrap();
+    let taken: Option<u8> = session.take_entry("entries", "one").unwrap();
+    let saved = exchange.save().await;
+    assert!(saved.as_ref().err().is_none_or(Error::is_gone), "{saved:?}");
+    if saved.is_ok() && taken.is_some() {
+        edits.iter().for_each(|edit| edit.make(&session));
+    }
+    let _ = exchange.finish().await;
+    taken.is_some() && saved.is_ok()
+}
+
 type Answer = Result<Option<SetCookie>, Error>;
 
 /// What is left of a session: whether it is the one from before, its owner, its data.
@@ -114,6 +127,7 @@ impl World {
         let seed = browser.visit(&sessions, |session| {
             session.insert("seed", "old").unwrap();
             session.insert("a", &0).unwrap();
+            session.insert("entries", &BTreeMap::from([("one", 1), ("other", 2)])).unwrap();
             if signed_in {
                 session.sign_in("alice").unwrap();
             }
@@ -316,6 +330,57 @@ fn every_pair_of_edits_meets_at_every_store_call() {
             let steps = std::iter::repeat_n(0, ahead).chain(std::iter::repeat_n(usize::MAX, between));
             let schedule = steps.map(index).collect();
             check_case(&Case { signed_in: true, instances: ahead % 2 == 0, requests, schedule });
+        }
+    }
+}
+
+/// Taking an entry in the middle of a request, while others take it too, write, sign in, rotate or end.
+#[test]
+fn an_entry_is_had_once_whatever_happens_meanwhile() {
+    let others = [
+        None,
+        Some(vec![Edit::Insert("a", 1)]),
+        Some(vec![Edit::Update("a", 2)]),
+        Some(vec![Edit::SignIn("bob")]),
+        Some(vec![Edit::Rotate]),
+        Some(vec![Edit::End]),
+    ];
+    let afterwards = [vec![], vec![Edit::Update("b", 1)], vec![Edit::SignIn("bob")]];
+    let cases = others.iter().flat_map(|other| afterwards.iter().map(move |edits| (other, edits)));
+    for ((other, edits), (ahead, between)) in cases.flat_map(|case| (0..81).map(move |n| (case, (n / 9, n % 9)))) {
+        let world = World::new(true);
+        let [one, two] = [world.instance(), world.instance()];
+        let first = redeem(world.browser.begin(&one), edits.clone());
+        let second = match other {
+            None => Box::pin(redeem(world.browser.begin(&two), edits.clone())) as Pin<Box<dyn Future<Output = bool>>>,
+            Some(other) => {
+                let request = world.request(&two, other.clone());
+                Box::pin(async move {
+                    drop(request.await);
+                    false
+                })
+            }
+        };
+        let mut running: [Pin<Box<dyn Future<Output = bool>>>; 2] = [Box::pin(first), second];
+        let mut had = [None; 2];
+        let mut context = Context::from_waker(Waker::noop());
+        let steps =
+            std::iter::repeat_n(0, ahead).chain(std::iter::repeat_n(1, between)).chain([0, 1].into_iter().cycle());
+        for step in steps.take(200) {
+            if had[step].is_none()
+                && let std::task::Poll::Ready(answer) = running[step].as_mut().poll(&mut context)
+            {
+                had[step] = Some(answer);
+            }
+            world.check();
+        }
+        let winners = had.iter().filter(|had| had.unwrap()).count();
+        let may_end = other
+            .as_ref()
+            .is_some_and(|other| other.iter().any(|edit| !matches!(edit, Edit::Insert(..) | Edit::Update(..))));
+        assert!(winners == 1 || winners == 0 && may_end, "{winners} had it beside {other:?}, {ahead} {between}");
+        for (_, _, data) in world.left() {
+            assert!(winners == 0 || !data.contains(r#""one""#), "{data} beside {other:?}, {ahead} {between}");
         }
     }
 }
