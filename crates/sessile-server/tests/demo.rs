@@ -56,9 +56,9 @@ impl Demo {
         let (store, clock) = (SpyStore::new(MemoryStore::new()), ManualClock::new(SystemClock.now()));
         let cookie = Cookie::new("sid").secure(Secure::Auto);
         let config = Config::new(SECRET).unwrap().cookie(cookie).unwrap().clock(clock.clone());
-        let info = DemoInfo { store: STORE.into(), cookie: "sid".into() };
+        let info = DemoInfo { store: STORE.into(), cookie: "sid".into(), provider: None };
         let sessions = Sessions::new(store.clone(), settings(config));
-        let app = demo::router(sessions.clone(), info).into_make_service_with_connect_info::<SocketAddr>();
+        let app = demo::router(sessions.clone(), info, None).into_make_service_with_connect_info::<SocketAddr>();
 
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let browser = Browser::new(&format!("http://{}", listener.local_addr().unwrap()));

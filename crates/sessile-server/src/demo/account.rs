@@ -1,9 +1,11 @@
 //! Signing in and out, and one thing that only somebody may do who has just proved who they are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
 use axum::Form;
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
@@ -12,7 +14,7 @@ use sessile_tower::RecentlySignedIn;
 
 use super::page::{Frame, page};
 use super::users::{self, USERS, User};
-use super::{cart, confirm};
+use super::{DemoInfo, cart, confirm};
 
 /// How long a sign-in counts as recent for the address, in seconds. The library's default is ten minutes, and devices keep
 /// to it; a visitor of the demo wants to see the prompt sooner.
@@ -28,6 +30,7 @@ const EMAIL: &str = "email";
 struct SignInPage {
     frame: Frame,
     users: &'static [User],
+    provider: Option<String>,
     typed: String,
     wrong: bool,
 }
@@ -41,18 +44,22 @@ pub(super) struct SignInForm {
     remember: Option<String>,
 }
 
-pub(super) async fn sign_in_form(session: Session) -> Result<Response, Error> {
-    sign_in_page(&session, StatusCode::OK, String::new())
+pub(super) async fn sign_in_form(State(info): State<Arc<DemoInfo>>, session: Session) -> Result<Response, Error> {
+    sign_in_page(&info, &session, StatusCode::OK, String::new())
 }
 
-fn sign_in_page(session: &Session, status: StatusCode, typed: String) -> Result<Response, Error> {
-    let wrong = status == StatusCode::UNAUTHORIZED;
-    Ok(page(status, &SignInPage { frame: Frame::of(session, "/sign-in")?, users: &USERS, typed, wrong }))
+fn sign_in_page(info: &DemoInfo, session: &Session, status: StatusCode, typed: String) -> Result<Response, Error> {
+    let (wrong, provider) = (status == StatusCode::UNAUTHORIZED, info.provider.clone());
+    Ok(page(status, &SignInPage { frame: Frame::of(session, "/sign-in")?, users: &USERS, provider, typed, wrong }))
 }
 
-pub(super) async fn sign_in(session: Session, Form(form): Form<SignInForm>) -> Result<Response, Error> {
+pub(super) async fn sign_in(
+    State(info): State<Arc<DemoInfo>>,
+    session: Session,
+    Form(form): Form<SignInForm>,
+) -> Result<Response, Error> {
     let Some(user) = users::verify(&form.user, &form.password) else {
-        return sign_in_page(&session, StatusCode::UNAUTHORIZED, form.user);
+        return sign_in_page(&info, &session, StatusCode::UNAUTHORIZED, form.user);
     };
     let before = session.owner();
     session.sign_in_by("password", user.id)?;

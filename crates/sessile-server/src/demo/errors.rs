@@ -13,7 +13,7 @@ use tower_http::csrf::{ProtectionError, ProtectionErrorKind};
 use super::page::{Frame, page};
 
 /// Answers a form that another site sent.
-pub(super) fn refuse(error: ProtectionError) -> Response<Body> {
+pub(crate) fn refuse(error: ProtectionError) -> Response<Body> {
     (StatusCode::FORBIDDEN, format!("{}\n", why_refused(&error))).into_response()
 }
 

@@ -11,13 +11,13 @@ mod account;
 mod cart;
 mod confirm;
 mod devices;
-mod errors;
+pub(crate) mod errors;
 mod json;
-mod page;
+pub(crate) mod page;
 mod shop;
 mod stored;
 mod times;
-mod users;
+pub(crate) mod users;
 
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ use sessile_tower::SessionLayer;
 use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::response::SetMultipleResponseHeadersLayer;
 
+use crate::auth::{self, Auth};
+
 /// The longest form that is read. The demo's own are a tenth of it.
 const LONGEST_FORM: usize = 8 * 1024;
 
@@ -46,10 +48,12 @@ pub struct DemoInfo {
     pub store: String,
     /// The session cookie's name.
     pub cookie: String,
+    /// The identity provider's name, if users can sign in there.
+    pub provider: Option<String>,
 }
 
 /// The demo over these sessions, with everything it needs around it: the session layer, the check of forms from other
-/// sites, error pages and security headers.
+/// sites, error pages and security headers; and with a provider to sign in at, where there is one.
 ///
 /// ```
 /// use sessile_core::{Config, Cookie, MemoryStore, Secure, Sessions};
@@ -57,12 +61,12 @@ pub struct DemoInfo {
 ///
 /// # fn app(secret: &str) -> Result<axum::Router, sessile_core::Error> {
 /// let config = Config::new(secret)?.cookie(Cookie::new("sid").secure(Secure::Auto))?;
-/// let info = DemoInfo { store: "memory".into(), cookie: "sid".into() };
-/// let app = demo::router(Sessions::new(MemoryStore::new(), config), info);
+/// let info = DemoInfo { store: "memory".into(), cookie: "sid".into(), provider: None };
+/// let app = demo::router(Sessions::new(MemoryStore::new(), config), info, None);
 /// # Ok(app) }
 /// ```
-pub fn router(sessions: Sessions, info: DemoInfo) -> Router {
-    Router::new()
+pub fn router(sessions: Sessions, info: DemoInfo, auth: Option<Auth>) -> Router {
+    auth.map_or_else(Router::new, auth::router)
         .route("/", get(shop::home))
         .route("/cart", post(cart::add))
         .route("/cart/more", post(cart::more))

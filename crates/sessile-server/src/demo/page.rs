@@ -25,6 +25,8 @@ pub(super) struct Frame {
 pub(super) struct Visitor {
     /// Who is signed in, by name.
     pub(super) name: Option<String>,
+    /// They signed in at the identity provider.
+    pub(super) by_provider: bool,
     pub(super) cart: u64,
     pub(super) flashes: Vec<Flash>,
 }
@@ -35,6 +37,7 @@ impl Frame {
     pub(super) fn of(session: &Session, here: &'static str) -> Result<Self, Error> {
         let visitor = Visitor {
             name: session.owner().map(|owner| users::name(&owner)),
+            by_provider: session.keys().iter().any(|key| key == sessile_oidc::SESSION_KEY),
             cart: cart::of(session)?.count(),
             flashes: session.take_flashes()?,
         };
@@ -48,7 +51,7 @@ impl Frame {
 }
 
 /// A template as a page.
-pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
+pub(crate) fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => (status, Html(html)).into_response(),
         Err(error) => {
@@ -59,12 +62,12 @@ pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
 }
 
 /// Where the stylesheet is: its content is in its name, so a browser may keep it for ever.
-pub(super) fn stylesheet() -> &'static str {
+pub(crate) fn stylesheet() -> &'static str {
     static PATH: LazyLock<String> = LazyLock::new(|| format!("/assets/demo-{:016x}.css", fnv1a(STYLESHEET)));
     &PATH
 }
 
-pub(super) async fn serve_stylesheet() -> impl IntoResponse {
+pub(crate) async fn serve_stylesheet() -> impl IntoResponse {
     let headers = [(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
     (headers, STYLESHEET)
 }

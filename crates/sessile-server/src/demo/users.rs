@@ -4,14 +4,14 @@ use sessile_core::UserId;
 use subtle::ConstantTimeEq;
 
 /// Somebody who can sign in.
-pub(super) struct User {
+pub(crate) struct User {
     /// What is typed, and the owner of the session.
-    pub(super) id: &'static str,
-    pub(super) name: &'static str,
-    pub(super) password: &'static str,
+    pub(crate) id: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) password: &'static str,
 }
 
-pub(super) const USERS: [User; 3] = [
+pub(crate) const USERS: [User; 3] = [
     User { id: "ada", name: "Ada Lovelace", password: "analytical" },
     User { id: "grace", name: "Grace Hopper", password: "compiler" },
     User { id: "edsger", name: "Edsger Dijkstra", password: "shortest-path" },
@@ -27,6 +27,6 @@ pub(super) fn verify(id: &str, password: &str) -> Option<&'static User> {
 }
 
 /// The user's name; the id of one we do not know, whom another program on the same table has signed in.
-pub(super) fn name(id: &UserId) -> String {
+pub(crate) fn name(id: &UserId) -> String {
     USERS.iter().find(|user| user.id == id.as_str()).map_or_else(|| id.to_string(), |user| user.name.to_owned())
 }
