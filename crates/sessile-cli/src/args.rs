@@ -65,6 +65,9 @@ pub(crate) struct DemoArgs {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
+    /// Run an identity provider for development beside it, on another port of this computer, to sign in at
+    #[arg(long)]
+    pub(crate) idp: bool,
     /// Keep the sessions in this SQLite file, even when DATABASE_URL is set [default: sessile-demo.sqlite]
     #[arg(long, value_name = "PATH")]
     pub(crate) sqlite: Option<PathBuf>,

@@ -19,7 +19,7 @@ use tracing::{info, level_filters::LevelFilter, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::DemoArgs;
-use crate::{config, secret, store};
+use crate::{config, provider, secret, store};
 
 /// Where the sessions are kept when nobody says where.
 const SQLITE: &str = "sessile-demo.sqlite";
@@ -44,9 +44,17 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     if let Some(every) = settings.sweep_interval() {
         sessions.spawn_sweeper(every);
     }
-    let info = DemoInfo { store: in_short(&sessions.store().description()), cookie: settings.cookie_name().to_owned() };
-    info!("listening on http://{}", listener.local_addr()?);
-    serve(listener, router(sessions, info)).await
+    let address = listener.local_addr()?;
+    let public_url = settings.public_url().map_or_else(|| format!("http://{address}"), str::to_owned);
+    let provider = provider::open(args.idp, &settings, &public_url).await?;
+    let info = DemoInfo {
+        store: in_short(&sessions.store().description()),
+        cookie: settings.cookie_name().to_owned(),
+        provider: provider.as_ref().map(|provider| provider.name.clone()),
+    };
+    let auth = provider.map(|provider| provider.auth(&sessions, &public_url));
+    info!("listening on http://{address}");
+    serve(listener, router(sessions, info, auth)).await
 }
 
 /// Where the sessions live, for visitors: which kind of store and which file or table, without the path to it.

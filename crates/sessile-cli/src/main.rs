@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod migrate;
 mod output;
+mod provider;
 mod reference;
 mod secret;
 mod store;
