@@ -32,19 +32,24 @@ export class Demo {
   log = '';
   #folder = mkdtempSync(join(tmpdir(), 'sessile-browser-'));
   #sqlite;
+  #args;
+  #env;
   #server;
   #ended;
 
-  constructor(sqlite = 'demo.sqlite') {
+  /** With these arguments and this environment; without a file the sessions are where the environment says. */
+  constructor(sqlite = 'demo.sqlite', args = [], env = {}) {
     this.#sqlite = sqlite;
+    this.#args = sqlite ? ['--sqlite', sqlite, ...args] : args;
+    this.#env = env;
     process.on('exit', () => this.#server?.kill('SIGKILL'));
   }
 
   /** Starts the server and waits until it says where it listens. */
   async start() {
-    const args = ['demo', '--listen', new URL(this.address).host, '--sqlite', this.#sqlite];
+    const args = ['demo', '--listen', new URL(this.address).host, ...this.#args];
     // Nothing of the caller's environment: a setting of Sessile's would change what is tested.
-    const env = { PATH: process.env.PATH };
+    const env = { PATH: process.env.PATH, ...this.#env };
     this.#server = spawn(BINARY, args, { cwd: this.#folder, env, stdio: ['ignore', 'ignore', 'pipe'] });
     this.#ended = new Promise((resolve) => this.#server.on('close', resolve));
     this.address = await new Promise((resolve, reject) => {

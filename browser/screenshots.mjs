@@ -8,6 +8,7 @@ import { Demo, add, launch, signIn } from './demo.mjs';
 
 const folder = process.argv[2] ?? fileURLToPath(new URL('../docs/src/images', import.meta.url));
 const demo = new Demo('sessile-demo.sqlite');
+const withProvider = new Demo('sessile-demo.sqlite', ['--idp']);
 let browser;
 
 /** A tab with something in the cart. */
@@ -81,7 +82,12 @@ try {
   await take(desk, '/devices', 'devices.png', { fullPage: true });
   const phone = await shopper({ viewport: { width: 390, height: 844 }, colorScheme: 'dark' });
   await take(phone, '/', 'demo-phone.png');
+  await withProvider.start();
+  const user = await browser.newPage({ baseURL: withProvider.address, viewport: { width: 1200, height: 620 } });
+  await user.goto('/auth/login');
+  await user.screenshot({ path: join(folder, 'provider.png') });
 } finally {
   await browser?.close();
   await demo.remove();
+  await withProvider.remove();
 }
