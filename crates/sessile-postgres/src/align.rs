@@ -23,7 +23,8 @@ const TRIES: usize = 3;
 #[derive(Clone, Debug)]
 pub(crate) struct AlignSql {
     known: String,
-    turn: String,
+    /// Locks the owner's row of the cut-offs: sign-ins, registrations and revocations of one user take turns.
+    pub(crate) turn: String,
     end: String,
     lock: String,
     register: String,

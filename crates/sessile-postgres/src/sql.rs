@@ -56,7 +56,6 @@ pub(crate) struct Sql {
     pub(crate) insert: String,
     pub(crate) update: String,
     pub(crate) rotate: String,
-    pub(crate) follow: String,
     pub(crate) touch: String,
     pub(crate) remove: String,
     pub(crate) fate: String,
@@ -106,13 +105,9 @@ impl Sql {
                    INSERT INTO {moves} (sid, moved_to, moved_at) SELECT $1, $6, to_timestamp($7) FROM rotated \
                    ON CONFLICT (sid) DO UPDATE SET moved_to = excluded.moved_to, moved_at = excluded.moved_at \
                  ) \
-                 SELECT EXISTS (SELECT FROM rotated), EXISTS (SELECT FROM followed), \
+                 SELECT EXISTS (SELECT FROM rotated), \
                    (SELECT count(*) > 0 AND NOT bool_or(status = 'active') FROM locked) \
                    OR EXISTS (SELECT FROM {moves} WHERE sid = $1)"
-            ),
-            follow: format!(
-                "UPDATE {registry} SET sid = $2 WHERE sid = $1 AND status = 'active' \
-                   AND NOT EXISTS (SELECT FROM {registry} WHERE sid = $2 AND status = 'active')"
             ),
             touch: format!(
                 "UPDATE {data} SET expire = to_timestamp($3) WHERE sid = $1 AND expire >= to_timestamp($2) RETURNING 1"

@@ -188,18 +188,22 @@ impl Store for PostgresStore {
             (&Private(to.as_str()), Type::TEXT),
             (&whole_millis(record.seen_at), Type::FLOAT8),
         ];
-        let answer = match self.query(&sql.rotate, values).await {
+        let answer = match &record.owner {
+            // Whoever is just registering the session, or revoking its owner's, goes first or waits.
+            Some(owner) => {
+                let owner = Private(owner.as_str());
+                let statements: [(&str, Values<'_>); 2] =
+                    [(&sql.align.turn, &[(&owner, Type::TEXT)]), (&sql.rotate, values)];
+                self.together(self.settings().statement_timeout, statements).await.map(|[_, answer]| answer)
+            }
+            None => self.query(&sql.rotate, values).await,
+        };
+        let answer = match answer {
             // The new key is taken.
             Err(failure) if failure.is(&SqlState::UNIQUE_VIOLATION) => return Ok(Written::Stale),
             answer => answer?,
         };
-        let (rotated, followed, over) = (says(&answer, 0)?, says(&answer, 1)?, says(&answer, 2)?);
-        if rotated && !followed && record.owner.is_some() {
-            // Somebody may have registered it while this statement waited for them, and could not see them.
-            let keys: Values<'_> = &[(&Private(from.as_str()), Type::TEXT), (&Private(to.as_str()), Type::TEXT)];
-            self.query(&sql.follow, keys).await?;
-        }
-        match (rotated, over) {
+        match (says(&answer, 0)?, says(&answer, 1)?) {
             (true, _) => Ok(Written::Done),
             (_, true) => Ok(Written::Gone),
             _ => self.gone_or_stale(&sql.alive, from, now).await,

@@ -183,6 +183,7 @@ macro_rules! store_contract {
                 hostile_user_ids_are_only_names
                 // revocations
                 a_revocation_leaves_nothing_alive
+                a_revocation_reaches_what_is_just_being_registered
                 a_session_is_revoked_once
                 a_sign_in_in_flight_does_not_slip_past_a_revocation
                 fifty_sign_ins_at_once_respect_the_limit

@@ -1,8 +1,12 @@
 //! Revocation, sign-ins and limits among everything else that may be under way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use sessile_core::{Alignment, AtLimit, Limit, Page, Record, Registry, Seen, SignIn, SignedIn, Store, Written};
+use sessile_core::{
+    Alignment, AtLimit, DeviceFacts, Limit, Page, Record, Registry, Seen, SignIn, SignedIn, Store, Tidied, Tidy,
+    Written,
+};
 use tokio::task::JoinSet;
 
 use super::registry::{foreign, handle, plain_sign_in, revoked, session_of};
@@ -33,7 +37,14 @@ async fn wait(seed: usize, racer: usize) {
     }
 }
 
-/// One session, at the same moment revoked, written, touched, rotated, used and rotated again, on two instances.
+/// One round of bringing things into step.
+async fn tidy<S: Store>(store: &Arc<S>) -> Tidied {
+    let tidy = Tidy { now: at(10), history: Duration::from_secs(86_400), user_key: Some("userId"), limit: 100 };
+    registry(store).tidy(&tidy).await.unwrap()
+}
+
+/// One session, at the same moment revoked, written, touched, rotated, used, rotated again, signed in to again, looked at
+/// and brought into step, on two instances.
 async fn race<S: Store>([one, other]: [Arc<S>; 2], number: usize) {
     let (name, owner) = (format!("race {number}"), format!("user {}", number % 7));
     let record = session_of(&owner, number, 0);
@@ -42,7 +53,7 @@ async fn race<S: Store>([one, other]: [Arc<S>; 2], number: usize) {
     let read = found(&*one, &name).await;
     let moved = |to: usize| key(&format!("race {number} moved {to}"));
     let mut racers = JoinSet::new();
-    for racer in 0..6 {
+    for racer in 0..9 {
         let store = if racer % 2 == 0 { one.clone() } else { other.clone() };
         let (key, name, to, read, owner) = (key(&name), name.clone(), moved(racer), read.clone(), owner.clone());
         racers.spawn(async move {
@@ -56,6 +67,12 @@ async fn race<S: Store>([one, other]: [Arc<S>; 2], number: usize) {
                     registry(&store).seen(&[seen]).await.unwrap();
                     drop(load(&*store, &name).await);
                 }
+                5 => drop(registry(&store).sign_in(Some(&key), &to, &read, &plain_sign_in()).await.unwrap()),
+                6 => {
+                    let device = foreign(&owner, number, 0);
+                    drop(registry(&store).align(&key, Some(&device), at(0)).await.unwrap());
+                }
+                7 => drop(tidy(&store).await),
                 _ => {
                     let ended = registry(&store).revoke(&owner.into(), &handle(number), &revoked(5)).await.unwrap();
                     assert!(ended.is_some(), "it was alive, under whichever key");
@@ -65,7 +82,7 @@ async fn race<S: Store>([one, other]: [Arc<S>; 2], number: usize) {
     }
     racers.join_all().await;
     for store in [&one, &other] {
-        for key in [key(&name), moved(2), moved(3)] {
+        for key in [key(&name), moved(2), moved(3), moved(5)] {
             assert!(store.load(&key, at(0)).await.unwrap().is_none(), "a revoked session lives");
             assert_eq!(store.touch(&key, at(0), later()).await.unwrap(), Written::Gone);
         }
@@ -87,6 +104,40 @@ pub async fn a_revocation_leaves_nothing_alive(fixture: impl Fixture) {
         let history = registry(&stores[1]).history(&owner.as_str().into(), &all).await.unwrap();
         assert_eq!(history.len(), (user..RACES).step_by(7).len());
         assert!(history.iter().all(|device| device.ended == Some(revoked(5))), "one end to a session");
+    }
+}
+
+/// Sessions that the registry gets to know while all of their user's are revoked, and that move at the same time: whether
+/// they are found by the revocation or later, none is left.
+pub async fn a_revocation_reaches_what_is_just_being_registered(fixture: impl Fixture) {
+    let Some(stores) = two(&fixture).await else { return };
+    for number in 0..200 {
+        let (name, owner) = (format!("unknown {number}"), format!("user {number}"));
+        let moved = |to: usize| key(&format!("unknown {number} moved {to}"));
+        assert_eq!(stores[0].insert(&key(&name), &session_of(&owner, number, 0)).await.unwrap(), Written::Done);
+        let read = found(&*stores[0], &name).await;
+        let mut racers = JoinSet::new();
+        for racer in 0..6 {
+            let (store, key, to) = (stores[racer % 2].clone(), key(&name), moved(racer));
+            let (read, owner) = (read.clone(), owner.clone());
+            racers.spawn(async move {
+                wait(number, racer).await;
+                let device = read.device(DeviceFacts::default()).unwrap();
+                match racer {
+                    0 | 1 => drop(store.rotate(&key, &to, &read).await.unwrap()),
+                    2 | 3 => drop(registry(&store).align(&key, device.as_ref(), at(1)).await.unwrap()),
+                    4 => drop(tidy(&store).await),
+                    _ => drop(registry(&store).revoke_all(&owner.into(), None, &revoked(5)).await.unwrap()),
+                }
+            });
+        }
+        racers.join_all().await;
+        tidy(&stores[0]).await;
+        while tidy(&stores[1]).await.more {}
+        for key in [key(&name), moved(0), moved(1)] {
+            assert!(stores[0].load(&key, at(0)).await.unwrap().is_none(), "it survived the revocation");
+        }
+        assert_eq!(live(&stores[1], &owner).await, 0);
     }
 }
 
