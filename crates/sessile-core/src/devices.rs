@@ -66,6 +66,15 @@ impl Devices {
         Ok(paged(devices, page, |device| device.created_at))
     }
 
+    /// The owner's live session with this handle; `None` for any other, as [`revoke`](Devices::revoke) has it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(&self, owner: &UserId, handle: &str) -> Result<Option<Device>, Error> {
+        let Some(handle) = Handle::parse(handle) else { return Ok(None) };
+        self.sessions.registry()?.find(owner, &handle, self.sessions.now()).await
+    }
+
     /// The owner's sessions that ended, the latest end first.
     ///
     /// # Errors

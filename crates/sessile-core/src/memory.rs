@@ -428,6 +428,12 @@ impl Registry for MemoryStore {
         Ok(on_page(devices, |device| device.created_at, page))
     }
 
+    async fn find(&self, owner: &UserId, handle: &Handle, now: SystemTime) -> Result<Option<Device>, Error> {
+        let tables = self.tables();
+        let entry = tables.devices.get(handle).filter(|entry| entry.device.owner == *owner);
+        Ok(entry.filter(|entry| tables.is_alive(entry, now)).map(|entry| entry.device.clone()))
+    }
+
     async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {
         let tables = self.tables();
         let owned = tables.devices.values().map(|entry| &entry.device).filter(|device| device.owner == *owner);

@@ -327,6 +327,9 @@ pub trait Registry: Send + Sync {
     /// The owner's sessions that are alive at `now`, by `created_at` and then handle, both descending.
     async fn list(&self, owner: &UserId, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error>;
 
+    /// The owner's session with this handle, if it is alive at `now`.
+    async fn find(&self, owner: &UserId, handle: &Handle, now: SystemTime) -> Result<Option<Device>, Error>;
+
     /// The owner's sessions that ended, by the time of their end and then handle, both descending.
     async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error>;
 

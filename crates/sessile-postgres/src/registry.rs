@@ -28,6 +28,7 @@ const LAST: &str = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 #[derive(Clone, Debug)]
 pub(crate) struct RegistrySql {
     list: String,
+    find: String,
     history: String,
     seen: String,
     lock: String,
@@ -49,6 +50,10 @@ impl RegistrySql {
                  WHERE r.user_id = $1 AND r.status = 'active' AND s.expire >= to_timestamp($2) \
                    AND (r.created_at, r.id) < (to_timestamp($3), $4::text::uuid) \
                  ORDER BY r.created_at DESC, r.id DESC LIMIT $5"
+            ),
+            find: format!(
+                "SELECT {DEVICE} FROM {registry} r JOIN {data} s ON s.sid = r.sid \
+                 WHERE r.id = $1::text::uuid AND r.user_id = $2 AND r.status = 'active' AND s.expire >= to_timestamp($3)"
             ),
             history: format!(
                 "SELECT {DEVICE} FROM {registry} r WHERE r.user_id = $1 AND r.status <> 'active' \
@@ -193,6 +198,16 @@ impl Registry for PostgresStore {
             (&i64::from(page.limit), Type::INT8),
         ];
         self.page(sql, values).await
+    }
+
+    async fn find(&self, owner: &UserId, handle: &Handle, now: SystemTime) -> Result<Option<Device>, Error> {
+        let sql = &self.table().await?.sql.registry.find;
+        let values: Values<'_> = &[
+            (&handle.as_str(), Type::TEXT),
+            (&Private(owner.as_str()), Type::TEXT),
+            (&whole_seconds(now), Type::FLOAT8),
+        ];
+        Ok(self.page(sql, values).await?.pop())
     }
 
     async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {

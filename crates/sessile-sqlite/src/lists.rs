@@ -22,6 +22,7 @@ const ENDED_AT: &str = "coalesce(r.logged_out_at, r.updated_at)";
 /// The queries.
 pub(crate) struct Lists {
     pub(crate) live: String,
+    find: String,
     pub(crate) history: String,
     moved_to: String,
     ended_under: String,
@@ -58,6 +59,7 @@ impl Lists {
                 tables.live(2),
                 cursor(3, 4)
             ),
+            find: format!("SELECT {entry} FROM {} AND r.id = ?1 AND r.user_id = ?3", tables.live(2)),
             history: format!(
                 "SELECT {entry} FROM {registry} AS r
                  WHERE r.status <> 'active' AND r.user_id = ?1 AND (r.logged_out_at, r.id) < {}
@@ -72,9 +74,20 @@ impl Lists {
         }
     }
 
-    pub(crate) fn all(&self) -> [&str; 4] {
-        let Self { live, history, moved_to, ended_under } = self;
-        [live, history, moved_to, ended_under]
+    pub(crate) fn all(&self) -> [&str; 5] {
+        let Self { live, find, history, moved_to, ended_under } = self;
+        [live, find, history, moved_to, ended_under]
+    }
+
+    pub(crate) fn find(
+        &self,
+        connection: &Connection,
+        owner: &UserId,
+        handle: &Handle,
+        now: SystemTime,
+    ) -> Result<Option<Device>, Error> {
+        let values = params![handle.as_str(), seconds(now), owner.as_str()];
+        Ok(devices(connection, &self.find, values)?.pop())
     }
 
     pub(crate) fn live(

@@ -59,6 +59,10 @@ impl Registry for SqliteStore {
         self.read(|statements, connection| statements.lists.live(connection, owner, now, page))
     }
 
+    async fn find(&self, owner: &UserId, handle: &Handle, now: SystemTime) -> Result<Option<Device>, Error> {
+        self.read(|statements, connection| statements.lists.find(connection, owner, handle, now))
+    }
+
     async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {
         self.read(|statements, connection| statements.lists.history(connection, owner, page))
     }

@@ -45,6 +45,7 @@ pub enum Call {
     Align,
     Seen,
     List,
+    Find,
     History,
     Revoke,
     RevokeAll,
@@ -212,6 +213,10 @@ impl<S: Store> Registry for SpyStore<S> {
 
     async fn list(&self, owner: &UserId, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error> {
         self.noted(Call::List)?.list(owner, now, page).await
+    }
+
+    async fn find(&self, owner: &UserId, handle: &Handle, now: SystemTime) -> Result<Option<Device>, Error> {
+        self.noted(Call::Find)?.find(owner, handle, now).await
     }
 
     async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {

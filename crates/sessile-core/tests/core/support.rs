@@ -322,6 +322,10 @@ impl Registry for Spy {
         self.rows.list(owner, now, page).await
     }
 
+    async fn find(&self, owner: &UserId, handle: &Handle, now: SystemTime) -> Result<Option<Device>, Error> {
+        self.rows.find(owner, handle, now).await
+    }
+
     async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {
         self.rows.history(owner, page).await
     }

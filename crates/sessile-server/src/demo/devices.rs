@@ -172,23 +172,10 @@ async fn this_one_first(
     let here = session.handle();
     let (mut first, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|device| device.handle == here);
     if first.is_empty() {
-        first.extend(find(devices, owner, here.as_str()).await?);
+        first.extend(devices.find(owner, here.as_str()).await?);
     }
     first.extend(others);
     Ok(first)
-}
-
-/// The user's device with this handle. There is no shorter way to it than along the list, which is short.
-async fn find(devices: &Devices, owner: &UserId, handle: &str) -> Result<Option<Device>, Error> {
-    let mut part = Page::first(ON_A_PAGE);
-    loop {
-        let DevicePage { devices: found, next } = devices.list(owner, &part).await?;
-        if let Some(device) = found.into_iter().find(|device| device.handle.as_str() == handle) {
-            return Ok(Some(device));
-        }
-        let Some(next) = next else { return Ok(None) };
-        part.after = Some(next);
-    }
 }
 
 /// Whether the user is signed in anywhere but here.
@@ -222,7 +209,7 @@ pub(super) async fn ask(
     {
         return confirm::ask(&session, &uri, error);
     }
-    let Some(device) = find(&devices, &owner, &handle).await? else { return Ok(errors::not_found()) };
+    let Some(device) = devices.find(&owner, &handle).await? else { return Ok(errors::not_found()) };
     let device = Some(Shown::to(&session, device));
     let question = SignOutPage { frame: Frame::of(&session, "")?, device };
     Ok(page(StatusCode::OK, &question))

@@ -237,7 +237,16 @@ pub async fn what_cannot_be_revoked_is_left_alone(fixture: impl Fixture) {
     assert!(!revoke("alice", 1, revoked(3_601_001)).await, "expired");
     assert_eq!(ends(registry, "alice").await, []);
     found(&store, "a").await;
+    let find = async |owner: &str, number: usize, millis: u64| {
+        let device = registry.find(&owner.into(), &handle(number), at(millis)).await.unwrap();
+        device.map(|device| (device.handle, device.owner))
+    };
+    assert_eq!(find("alice", 1, 5).await, Some((handle(1), "alice".into())));
+    for (owner, number, millis) in [("bob", 1, 5), ("alice", 2, 5), ("alice", 1, 3_601_001)] {
+        assert_eq!(find(owner, number, millis).await, None);
+    }
     assert!(revoke("alice", 1, revoked(10)).await);
+    assert_eq!(find("alice", 1, 5).await, None, "it has ended");
     assert!(!revoke("alice", 1, revoked(20)).await, "twice is once");
     assert_eq!(history(registry, "alice").await[0].ended, Some(revoked(10)));
 }
