@@ -55,6 +55,9 @@ describe('the development provider', () => {
     assert.equal(await who(page), 'Ada Lovelace');
     await page.goto('/devices');
     assert.match(await words(page), /This device/);
+    await page.goto('/session');
+    assert.match(await words(page), /"id_token": "\(hidden\)"/);
+    assert.doesNotMatch(await page.content(), /eyJ/, 'the token is for the server alone');
     await page.getByRole('banner').getByRole('button', { name: 'Sign out' }).click();
     await page.waitForURL(`${demo.address}/signed-out`);
     await toProvider(page);
@@ -65,7 +68,7 @@ describe('the development provider', () => {
     const { page } = await visitor(t, demo.address);
     await toProvider(page);
     await page.getByRole('button', { name: 'Cancel' }).click();
-    assert.match(await words(page), /You are not signed in\s+The identity provider did not sign you in\.\s+Reference: [\w-]{8}/);
+    assert.match(await words(page), /That sign-in did not work\s+The identity provider did not sign you in\.\s+Reference: [\w-]{8}/);
     const [, reference] = /Reference: ([\w-]{8})/.exec(await words(page));
     assert.match(demo.log, new RegExp(`${reference}.*access_denied|access_denied.*${reference}`), 'the log knows why');
     await page.getByRole('link', { name: 'Try again' }).click();

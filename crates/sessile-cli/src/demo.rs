@@ -45,14 +45,14 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         sessions.spawn_sweeper(every);
     }
     let address = listener.local_addr()?;
-    let public_url = settings.public_url().map_or_else(|| format!("http://{address}"), str::to_owned);
+    let public_url = settings.public_url().map_or_else(|| provider::own_url(address), str::to_owned);
     let provider = provider::open(args.idp, &settings, &public_url).await?;
     let info = DemoInfo {
         store: in_short(&sessions.store().description()),
         cookie: settings.cookie_name().to_owned(),
         provider: provider.as_ref().map(|provider| provider.name.clone()),
     };
-    let auth = provider.map(|provider| provider.auth(&sessions, &public_url));
+    let auth = provider.map(|provider| provider.auth(&sessions, &public_url)).transpose()?;
     info!("listening on http://{address}");
     serve(listener, router(sessions, info, auth)).await
 }
@@ -73,7 +73,11 @@ fn log_to_stderr() {
 
 /// What is configured, and where nothing is: a cookie that works on plain HTTP, and the secret that the demo keeps.
 fn settings(args: &DemoArgs) -> anyhow::Result<Settings> {
-    let mut builder = config::builder(&args.settings).fallback("cookie.name", "sid").fallback("cookie.secure", "auto");
+    let mut builder = config::builder(&args.settings);
+    // Who names a domain has browsers on HTTPS, and a name that says so.
+    if !builder.is_set("cookie.domain") {
+        builder = builder.fallback("cookie.name", "sid").fallback("cookie.secure", "auto");
+    }
     if !builder.is_set("session.secret") {
         let beside = args.sqlite.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
         builder = builder.fallback("session.secret", secret::kept(&beside.join(SECRET))?);

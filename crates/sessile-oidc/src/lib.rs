@@ -65,6 +65,7 @@ pub use error::{LoginError, Refusal};
 pub use flow::{Begin, LoginFlow};
 pub use identity::{Identity, KEY as SESSION_KEY};
 pub use jws::Algorithm;
+pub use pending::KEY as PENDING_KEY;
 pub use preset::{LogoutForm, PlainOauth, Preset};
 pub use profile::{Api, Profile};
 pub use return_to::local_path;

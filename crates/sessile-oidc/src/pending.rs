@@ -14,7 +14,7 @@ use crate::LoginError;
 use crate::secret::{Secret, sha256};
 
 /// The session key of all sign-ins under way.
-pub(crate) const KEY: &str = "oidc_pending";
+pub const KEY: &str = "oidc_pending";
 
 /// How long a sign-in may take.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(15 * 60);

@@ -8,19 +8,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::{Query, RawQuery, State};
-use axum::http::header::{CACHE_CONTROL, REFERRER_POLICY, RETRY_AFTER};
-use axum::http::{HeaderName, StatusCode};
+use axum::extract::rejection::FormRejection;
+use axum::extract::{DefaultBodyLimit, Query, RawQuery, State};
+use axum::http::header::{CACHE_CONTROL, HOST, REFERRER_POLICY, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
 use serde::Deserialize;
 use serde_json::json;
-use sessile_core::{Exchange, Session, Sessions};
+use sessile_core::{Error, Exchange, Session, Sessions};
 use sessile_oidc::{BackChannel, Begin, Callback, LoginError, LoginFlow, Users};
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use crate::demo::page::{page, stylesheet};
+
+/// What goes along with a sign-in that has to prove who is signed in already.
+const AGAIN: &str = "again as";
+
+/// How long a sign-out waits for what the provider has to say about itself.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The longest form that a provider may send, in bytes.
+const LONGEST_LOGOUT_TOKEN: usize = 64 * 1024;
 
 /// Where a browser comes to after a sign-out.
 const SIGNED_OUT: &str = "/signed-out";
@@ -34,27 +44,56 @@ pub struct Auth {
     users: Box<dyn Users>,
     back_channel: BackChannel,
     sessions: Sessions,
-    signed_out: String,
+    public_url: Url,
 }
 
 impl Auth {
     /// For these sessions. `users` says who of the application's users the provider means; `public_url` is where browsers
     /// find this server, as it is in the flow's redirect URL.
-    pub fn new(sessions: Sessions, flow: LoginFlow, users: impl Users + Clone, public_url: &str) -> Self {
+    ///
+    /// # Errors
+    /// When that is no URL.
+    pub fn new(
+        sessions: Sessions,
+        flow: LoginFlow,
+        users: impl Users + Clone,
+        public_url: &str,
+    ) -> Result<Self, Error> {
         let back_channel = BackChannel::new(flow.clone(), users.clone());
-        let signed_out = format!("{}{SIGNED_OUT}", public_url.trim_end_matches('/'));
-        Self { flow, users: Box::new(users), back_channel, sessions, signed_out }
+        let public_url = Url::parse(public_url)
+            .map_err(|error| Error::config(format!("expected public_url to be a URL: {error}")))?;
+        Ok(Self { flow, users: Box::new(users), back_channel, sessions, public_url })
+    }
+
+    /// The same address on the host that the cookie and the provider know, if the browser is on another one
+    /// (`localhost` for `127.0.0.1`): what it gets here, it would not send there.
+    fn elsewhere(&self, headers: &HeaderMap, login: &Login) -> Option<Url> {
+        let authority = &self.public_url[url::Position::BeforeHost..url::Position::AfterPort];
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok())?;
+        if login.moved.is_some() || host.eq_ignore_ascii_case(authority) {
+            return None;
+        }
+        let mut url = self.public_url.join("/auth/login").ok()?;
+        let again = login.again.as_ref().map(|_| ("again", "yes"));
+        url.query_pairs_mut()
+            .append_pair("return_to", &login.return_to)
+            .append_pair("moved", "yes")
+            .extend_pairs(again);
+        Some(url)
     }
 }
 
-/// The routes, to be merged into an application's router below its
-/// [`SessionLayer`](sessile_tower::SessionLayer). After signing out the browser comes to `/signed-out`.
+/// The routes, to be merged into an application's router below its [`SessionLayer`](sessile_tower::SessionLayer) and below
+/// something that refuses other sites' forms, like tower-http's `CsrfLayer`: `/auth/logout` is one. After signing out the
+/// browser comes to `/signed-out`.
 pub fn router<S>(auth: Auth) -> Router<S> {
+    // Whoever only looks whether there is an answer must not use up a sign-in.
+    let looking = async || StatusCode::METHOD_NOT_ALLOWED;
     Router::new()
-        .route("/auth/login", get(login))
-        .route("/auth/callback", get(callback))
+        .route("/auth/login", get(login).head(looking))
+        .route("/auth/callback", get(callback).head(looking))
         .route("/auth/logout", post(logout))
-        .route("/auth/backchannel-logout", post(back_channel_logout))
+        .route("/auth/backchannel-logout", post(back_channel_logout).layer(DefaultBodyLimit::max(LONGEST_LOGOUT_TOKEN)))
         .with_state(Arc::new(auth))
 }
 
@@ -65,15 +104,24 @@ struct Login {
     return_to: String,
     /// The user has to prove now who they are, though they are signed in.
     again: Option<String>,
+    /// The browser was sent here from another name of this host.
+    moved: Option<String>,
 }
 
 async fn login(
     State(auth): State<Arc<Auth>>,
-    Query(Login { return_to, again }): Query<Login>,
+    Query(login): Query<Login>,
+    headers: HeaderMap,
     session: Session,
 ) -> Result<Response, Failed> {
-    let begin = Begin::new(&return_to);
-    let begin = if again.is_some() { begin.max_age(Duration::ZERO) } else { begin };
+    if let Some(url) = auth.elsewhere(&headers, &login) {
+        return Ok((NOT_KEPT, Redirect::to(url.as_str())).into_response());
+    }
+    let begin = Begin::new(&login.return_to);
+    let begin = match session.owner().filter(|_| login.again.is_some()) {
+        Some(owner) => begin.max_age(Duration::ZERO).with_data(AGAIN, owner.as_str()),
+        None => begin,
+    };
     let url = auth.flow.begin(&session, begin).await?;
     Ok((NOT_KEPT, Redirect::to(url.as_str())).into_response())
 }
@@ -87,16 +135,21 @@ async fn callback(
     let Some(user) = auth.users.user(&identity.issuer, &identity.subject).await? else {
         return Ok(no_account());
     };
+    // Somebody else may have been asked for a proof of who is signed in here: that is no sign-in.
+    if identity.data::<String>(AGAIN).is_some_and(|owner| owner != user.as_str()) {
+        return Ok(somebody_else());
+    }
     identity.sign_in(&exchange.session().await?, user)?;
     Ok((NOT_KEPT, Redirect::to(&identity.return_to)).into_response())
 }
 
 /// Ends the session here, whatever the provider says, and then there.
 async fn logout(State(auth): State<Arc<Auth>>, session: Session) -> Result<Response, Failed> {
-    let url = auth.flow.logout_url(&session, &auth.signed_out, None).await;
+    let back = auth.public_url.join(SIGNED_OUT).map(String::from).unwrap_or_default();
+    // A provider that does not answer must not keep the user signed in. Usually nothing has to be asked.
+    let url = tokio::time::timeout(PATIENCE, auth.flow.logout_url(&session, &back, None)).await;
     session.end()?;
-    // That the provider cannot be reached was logged. The user is signed out of what is ours.
-    Ok(match url.ok().flatten() {
+    Ok(match url.ok().and_then(Result::ok).flatten() {
         Some(url) => moving_on(url.as_str()),
         None => Redirect::to(SIGNED_OUT).into_response(),
     })
@@ -110,15 +163,18 @@ struct LogoutToken {
 /// The provider's own request (OpenID Connect Back-Channel Logout 1.0 section 2.8).
 async fn back_channel_logout(
     State(auth): State<Arc<Auth>>,
-    Form(LogoutToken { logout_token }): Form<LogoutToken>,
+    form: Result<Form<LogoutToken>, FormRejection>,
 ) -> Response {
-    let no_store = [(CACHE_CONTROL, "no-store")];
+    let refuse = |status: StatusCode, why: &str| {
+        let body = json!({"error": "invalid_request", "error_description": why});
+        (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
+    };
+    let Ok(Form(LogoutToken { logout_token })) = form else {
+        return refuse(StatusCode::BAD_REQUEST, "expected a form with one logout_token");
+    };
     match auth.back_channel.receive(&auth.sessions, &logout_token).await {
-        Ok(_) => (StatusCode::OK, no_store).into_response(),
-        Err(error) => {
-            let body = json!({"error": "invalid_request", "error_description": error.public_message()});
-            (status(&error), no_store, Json(body)).into_response()
-        }
+        Ok(_) => (StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response(),
+        Err(error) => refuse(status(&error), error.public_message()),
     }
 }
 
@@ -150,7 +206,7 @@ impl IntoResponse for Failed {
         let again = format!("/auth/login?return_to={}", again.unwrap_or_default());
         let words = WordsPage {
             stylesheet: stylesheet(),
-            title: "You are not signed in",
+            title: "That sign-in did not work",
             text: &sentence(error.public_message()),
             reference: Some(error.reference()),
             way_out: (&again, "Try again"),
@@ -169,6 +225,18 @@ fn no_account() -> Response {
         stylesheet: stylesheet(),
         title: "There is no account for you here",
         text: "The identity provider says who you are, and this site does not know you.",
+        reference: None,
+        way_out: ("/", "Back to the site"),
+        moves_on: false,
+    };
+    (NOT_KEPT, page(StatusCode::FORBIDDEN, &words)).into_response()
+}
+
+fn somebody_else() -> Response {
+    let words = WordsPage {
+        stylesheet: stylesheet(),
+        title: "That was somebody else",
+        text: "The identity provider named another user than the one who is signed in here. Nothing was changed.",
         reference: None,
         way_out: ("/", "Back to the site"),
         moves_on: false,

@@ -46,7 +46,7 @@ impl App {
         let cookie = Cookie::new("sid").secure(Secure::Never);
         let config = Config::new("a secret for the tests of the sign-in routes").unwrap().cookie(cookie).unwrap();
         let sessions = Sessions::new(MemoryStore::new(), config.clock(clock));
-        let auth = Auth::new(sessions.clone(), flow, user, &format!("{url}/"));
+        let auth = Auth::new(sessions.clone(), flow, user, &url).unwrap();
         let app =
             auth::router(auth).merge(Router::new().route("/", get(who))).layer(SessionLayer::new(sessions.clone()));
         let listener = tokio::net::TcpListener::bind(url.strip_prefix("http://").unwrap()).await.unwrap();
@@ -132,7 +132,7 @@ async fn a_provider_that_is_away_is_503() {
     let flow = LoginFlow::builder(format!("http://127.0.0.1:{}", free_port()), "shop", format!("{url}/auth/callback"));
     let config = Config::new("a secret for the tests of the sign-in routes").unwrap();
     let sessions = Sessions::new(MemoryStore::new(), config);
-    let auth = Auth::new(sessions.clone(), flow.build().unwrap(), user, &url);
+    let auth = Auth::new(sessions.clone(), flow.build().unwrap(), user, &url).unwrap();
     let listener = tokio::net::TcpListener::bind(url.strip_prefix("http://").unwrap()).await.unwrap();
     let app = auth::router(auth).layer(SessionLayer::new(sessions));
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -179,4 +179,86 @@ async fn the_provider_signs_out_behind_the_scenes() {
     assert_eq!((done.status, done.header("cache-control")), (200, Some("no-store")));
     assert_eq!(app.get("/").await.text(), "");
     assert_eq!(send(&token).await.status, 400, "once");
+}
+
+#[tokio::test]
+async fn a_browser_on_another_name_of_this_host_is_sent_to_the_one_that_the_provider_knows() {
+    let app = App::start().await;
+    let other = app.url.replace("127.0.0.1", "localhost");
+    let login =
+        Browser::new(&app.url).get("/auth/login?return_to=/a&again=yes").header("host", &other[7..]).send().await;
+    let expected = format!("{}/auth/login?return_to=%2Fa&moved=yes&again=yes", app.url);
+    assert_eq!((login.status, login.header("location")), (303, Some(&*expected)));
+    assert_eq!(login.header("set-cookie"), None);
+    // Behind a proxy that changes the name it is sent there once and not round and round.
+    let moved = Browser::new(&app.url).get("/auth/login?moved=yes").header("host", &other[7..]).send().await;
+    assert!(moved.header("location").unwrap().starts_with(app.provider.issuer()));
+}
+
+#[tokio::test]
+async fn whoever_only_looks_uses_nothing_up() {
+    let app = App::start().await;
+    let callback = app.at_provider("/auth/login").await;
+    for path in ["/auth/login", &callback] {
+        assert_eq!(app.browser.request("HEAD", path).send().await.status, 405);
+    }
+    assert_eq!(app.get(&callback).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_proof_of_somebody_else_changes_nothing() {
+    let app = App::start().await;
+    app.sign_in().await;
+    let user = app.get("/").await.text().to_owned();
+    app.provider.behave(|behaviour| behaviour.subject = "grace".into());
+    let callback = app.at_provider("/auth/login?again=yes").await;
+    let answer = app.get(&callback).await;
+    assert!(answer.status == 403 && answer.text().contains("That was somebody else"), "{}", answer.text());
+    assert_eq!(app.get("/").await.text(), user);
+    let callback = app.at_provider("/auth/login").await;
+    app.get(&callback).await;
+    assert_eq!(app.get("/").await.text(), "grace", "a sign-in may be anybody's");
+}
+
+#[tokio::test]
+async fn a_providers_request_that_is_none_is_answered_as_the_specification_has_it() {
+    let app = App::start().await;
+    let long = format!("logout_token={}", "x".repeat(70_000));
+    for (kind, body) in [
+        ("application/x-www-form-urlencoded", ""),
+        ("application/x-www-form-urlencoded", "logout_token=a&logout_token=b"),
+        ("application/x-www-form-urlencoded", &*long),
+        ("application/json", "{}"),
+    ] {
+        let post = app.browser.post("/auth/backchannel-logout").header("content-type", kind);
+        let answer = post.body(body.as_bytes().to_vec()).send().await;
+        assert_eq!((answer.status, answer.header("cache-control")), (400, Some("no-store")), "{kind} {body:.40}");
+        assert_eq!(answer.json()["error"], "invalid_request");
+    }
+}
+
+/// A provider that takes connections and says nothing.
+#[tokio::test]
+async fn a_sign_out_does_not_wait_for_a_silent_provider() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://{}", silent.local_addr().unwrap());
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let flow = LoginFlow::builder(issuer, "shop", format!("{url}/auth/callback")).build().unwrap();
+    let cookie = Cookie::new("sid").secure(Secure::Never);
+    let config = Config::new("a secret for the tests of the sign-in routes").unwrap().cookie(cookie).unwrap();
+    let sessions = Sessions::new(MemoryStore::new(), config);
+    let auth = Auth::new(sessions.clone(), flow, user, &url).unwrap();
+    let sign_in = async |session: Session| session.sign_in("alice");
+    let app = auth::router(auth)
+        .merge(Router::new().route("/", get(who)).route("/in", get(sign_in)))
+        .layer(SessionLayer::new(sessions));
+    let listener = tokio::net::TcpListener::bind(url.strip_prefix("http://").unwrap()).await.unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let browser = Browser::new(&url);
+    browser.get("/in").send().await;
+    let stolen = browser.clone();
+    assert_eq!(stolen.get("/").send().await.text(), "alice");
+    let out = tokio::time::timeout(Duration::from_secs(5), browser.post("/auth/logout").send()).await.unwrap();
+    assert_eq!((out.status, out.header("location")), (303, Some("/signed-out")));
+    assert_eq!(stolen.get("/").send().await.text(), "");
 }

@@ -136,6 +136,19 @@ async fn a_user_signs_in_and_the_application_learns_who_it_is() {
     assert_eq!((&claims["iat"], &claims["exp"]), (&json!(now), &json!(now + 300)));
 }
 
+/// A site that has its name point to this computer is no other site to a browser.
+#[tokio::test]
+async fn under_another_name_it_does_nothing() {
+    let provider = Provider::start().await;
+    let own = provider.url.strip_prefix("http://").unwrap();
+    for (host, status) in [(own, 200), ("evil.example", 421), (&own.replace("127.0.0.1", "localhost"), 421)] {
+        for path in ["/jwks", "/.well-known/openid-configuration", &provider.request(&[])] {
+            let answer = Browser::new(&provider.url).get(path).header("host", host).send().await;
+            assert_eq!(answer.status, status, "{host} {path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_code_works_once_for_a_minute_and_with_its_proof() {
     let provider = Provider::start().await;

@@ -11,7 +11,7 @@ use super::declared::{Declared, Values, declared};
 use super::error::{Origin, Problem, SettingsError};
 use super::file::{self, Written};
 use super::{Settings, environment, parse};
-use crate::Secure;
+use crate::{SameSite, Secure};
 
 /// The file that [`Builder::default_file`] reads.
 pub const DEFAULT_FILE: &str = "sessile.toml";
@@ -157,6 +157,7 @@ impl Builder {
         self.warnings.extend(suspicions(&values));
         self.problems.extend(cookie_problems(&values, &origins));
         self.problems.extend(oidc_problems(&values, &origins));
+        self.problems.extend(return_problems(&values, &origins));
         let secret_is_missing = values.secrets.is_empty() && !about(&self.problems, "session.secret");
         if secret_is_missing && !self.file_is_broken {
             let origin = origins.get("session.secret").cloned().unwrap_or(Origin::Default);
@@ -265,6 +266,37 @@ fn oidc_problems(values: &Values, origins: &BTreeMap<&'static str, Origin>) -> O
     };
     let origin = origins.get(there).cloned().unwrap_or(Origin::Default);
     Some(Problem::new(there, origin, format!("expected {missing} beside it, found none; set {variable}")))
+}
+
+/// What would keep the cookie from coming along when a provider sends the browser back: no sign-in could succeed.
+fn return_problems(values: &Values, origins: &BTreeMap<&'static str, Origin>) -> Vec<Problem> {
+    let (true, Some(url)) = (values.oidc.issuer.is_some(), &values.public_url) else { return Vec::new() };
+    let host = url.split("://").nth(1).and_then(|rest| rest.split([':', '/']).next()).unwrap_or_default();
+    let is_local = host == "localhost" || host.starts_with("127.") || url.starts_with("http://[::1]");
+    let domain = values.cookie.domain.as_deref().map(|domain| domain.trim_start_matches('.'));
+    let is_below = |domain: &str| host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+    let rules = [
+        (
+            "cookie.same_site",
+            values.cookie.same_site != Some(SameSite::Strict),
+            "expected lax or none where users sign in at an identity provider, found strict, which keeps the cookie from coming \
+             back with them",
+        ),
+        (
+            "cookie.domain",
+            domain.is_none_or(is_below),
+            "expected the host of public_url or a domain above it, found another one: the cookie would not come back from \
+             the identity provider",
+        ),
+        (
+            "cookie.secure",
+            values.cookie.secure != Secure::Always || is_local || !url.starts_with("http://"),
+            "expected auto or false where public_url is plain http, found true: the cookie would not be sent at all",
+        ),
+    ];
+    let broken = rules.into_iter().filter(|(_, holds, _)| !holds);
+    let origin = |path| origins.get(path).cloned().unwrap_or(Origin::Default);
+    broken.map(|(path, _, fault)| Problem::new(path, origin(path), fault)).collect()
 }
 
 fn suspicions(values: &Values) -> Vec<String> {

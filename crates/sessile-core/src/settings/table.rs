@@ -282,7 +282,11 @@ pub(super) static DECLARED: [Declared; 35] = [
     Declared {
         path: "public_url",
         variable: "PUBLIC_URL",
-        kind: Kind::Text("a URL", |values, text| web_address(text, &mut values.public_url)),
+        kind: Kind::Text("a URL", |values, text| {
+            let is_bare = text.split("://").nth(1).is_none_or(|host| !host.trim_end_matches('/').contains('/'));
+            expect(is_bare, "an address without a path, like https://shop.example.com")?;
+            web_address(text.trim_end_matches('/'), &mut values.public_url)
+        }),
         help: "Where browsers find this server, without a path: what an identity provider sends them back to.",
         example: r#""https://shop.example.com""#,
         secret: false,

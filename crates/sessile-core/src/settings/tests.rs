@@ -305,6 +305,35 @@ fn a_cookie_with_a_domain_and_no_name_of_its_own_is_renamed_and_the_settings_say
 }
 
 #[test]
+fn what_would_keep_users_from_signing_in_at_a_provider_is_said() {
+    const OIDC: [(&str, &str); 3] = [
+        ("OIDC_ISSUER", "https://id.example.com"),
+        ("OIDC_CLIENT_ID", "shop"),
+        ("PUBLIC_URL", "https://shop.example.com"),
+    ];
+    for (variables, expected) in [
+        ([].as_slice(), None),
+        (&[("OIDC_CLIENT_ID", "")], Some("oidc.issuer")),
+        (&[("OIDC_ISSUER", "")], Some("oidc.client_id")),
+        (&[("OIDC_ISSUER", "id.example.com")], Some("oidc.issuer")),
+        (&[("PUBLIC_URL", "https://shop.example.com/shop")], Some("public_url")),
+        (&[("PUBLIC_URL", "https://shop.example.com/")], None),
+        (&[("COOKIE_SAME_SITE", "strict")], Some("cookie.same_site")),
+        (&[("COOKIE_DOMAIN", "example.com")], None),
+        (&[("COOKIE_DOMAIN", ".shop.example.com")], None),
+        (&[("COOKIE_DOMAIN", "other.com")], Some("cookie.domain")),
+        (&[("COOKIE_DOMAIN", "hop.example.com")], Some("cookie.domain")),
+        (&[("PUBLIC_URL", "http://shop.example.com")], Some("cookie.secure")),
+        (&[("PUBLIC_URL", "http://127.0.0.1:8080")], None),
+    ] {
+        let all: BTreeMap<_, _> = OIDC.into_iter().chain(variables.iter().copied()).collect();
+        let found = builder().variables(all).resolve();
+        let about = found.err().map(|error| error.problems()[0].sources()[0].0.clone());
+        assert_eq!(about.as_deref(), expected, "{variables:?}");
+    }
+}
+
+#[test]
 fn what_is_probably_not_meant_is_warned_of() {
     for (variables, warning) in [
         (

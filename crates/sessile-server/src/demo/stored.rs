@@ -76,10 +76,34 @@ struct Row {
 impl Row {
     fn of(session: &Session) -> Result<Option<Self>, Error> {
         let (Some(facts), Some(raw)) = (Facts::of(session), session.stored_document()) else { return Ok(None) };
-        let data = Data::parse(raw.as_str().into())?;
+        let (data, raw) = without_secrets(Data::parse(raw.as_str().into())?)?;
         let cookie = data.get("cookie").and_then(|cookie| serde_json::from_str(cookie).ok()).unwrap_or_default();
         let parts = data.iter().map(|(key, json)| Part::of(key, json)).collect();
         Ok(Some(Self { facts, parts, raw, cookie }))
+    }
+}
+
+/// What signs somebody in or out at a provider is for this server alone; everything else is shown as it is stored.
+fn without_secrets(mut data: Data) -> Result<(Data, String), Error> {
+    for key in [sessile_oidc::SESSION_KEY, sessile_oidc::PENDING_KEY] {
+        let Some(json) = data.get(key) else { continue };
+        let mut value: serde_json::Value =
+            serde_json::from_str(json).map_err(|error| Error::value("a sign-in is not JSON").with_source(error))?;
+        hide(&mut value);
+        data.insert(key, value.to_string());
+    }
+    let raw = data.to_json();
+    Ok((data, raw))
+}
+
+/// Hides each value that is a token or has been drawn, on every level.
+fn hide(value: &mut serde_json::Value) {
+    let serde_json::Value::Object(members) = value else { return };
+    for (name, member) in members {
+        if ["id_token", "nonce", "verifier"].contains(&name.as_str()) {
+            *member = "(hidden)".into();
+        }
+        hide(member);
     }
 }
 

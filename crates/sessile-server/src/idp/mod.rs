@@ -13,7 +13,11 @@ mod token;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::HOST;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
@@ -75,6 +79,7 @@ pub fn router_by(clock: impl Clock + Clone + 'static, issuer: &str, client: Clie
     let sessions = Sessions::new(MemoryStore::new(), Config::new(random()?)?.cookie(cookie)?.clock(clock.clone()));
     let provider =
         Provider { issuer, client, key: SigningKey::generate()?, codes: Codes::default(), clock: Arc::new(clock) };
+    let provider = Arc::new(provider);
     Ok(Router::new()
         .route("/authorize", get(authorize::ask).post(authorize::answer))
         .route("/logout", get(logout::end).post(logout::end))
@@ -83,8 +88,19 @@ pub fn router_by(clock: impl Clock + Clone + 'static, issuer: &str, client: Clie
         .route("/jwks", get(jwks))
         .route("/token", post(token::exchange))
         .route(page::stylesheet(), get(page::serve_stylesheet))
-        .with_state(Arc::new(provider))
+        .layer(from_fn_with_state(provider.clone(), only_as_itself))
+        .with_state(provider)
         .layer(CsrfLayer::new().with_rejection_response(errors::refuse)))
+}
+
+/// Answers under its own name alone: another site may have its name point to this computer, and is then no other site to a
+/// browser.
+async fn only_as_itself(State(provider): State<Arc<Provider>>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if provider.issuer.split("://").nth(1) != Some(host) {
+        return (StatusCode::MISDIRECTED_REQUEST, "this provider has another name\n").into_response();
+    }
+    next.run(request).await
 }
 
 /// 256 random bits as text.
