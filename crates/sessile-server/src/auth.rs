@@ -26,6 +26,9 @@ use crate::demo::page::{page, stylesheet};
 /// What goes along with a sign-in that has to prove who is signed in already.
 const AGAIN: &str = "again as";
 
+/// Marks a callback that is looked at a second time.
+const ONCE_MORE: &str = "&once_more=yes";
+
 /// How long a sign-out waits for what the provider has to say about itself.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -131,7 +134,15 @@ async fn callback(
     RawQuery(query): RawQuery,
     exchange: Exchange,
 ) -> Result<Response, Failed> {
-    let identity = auth.flow.complete(&exchange, &Callback::from_query(&query.unwrap_or_default())).await?;
+    let query = query.unwrap_or_default();
+    let identity = match auth.flow.complete(&exchange, &Callback::from_query(&query)).await {
+        Ok(identity) => identity,
+        Err(error) if is_worth_another_look(&error, &query) => {
+            let once_more = format!("/auth/callback?{query}{ONCE_MORE}");
+            return Ok((NOT_KEPT, Redirect::to(&once_more)).into_response());
+        }
+        Err(error) => return Err(error.into()),
+    };
     let Some(user) = auth.users.user(&identity.issuer, &identity.subject).await? else {
         return Ok(no_account());
     };
@@ -141,6 +152,11 @@ async fn callback(
     }
     identity.sign_in(&exchange.session().await?, user)?;
     Ok((NOT_KEPT, Redirect::to(&identity.return_to)).into_response())
+}
+
+/// Whether the browser may have sent the cookie that it had before another tab's sign-in, whose answer it has by now.
+fn is_worth_another_look(error: &LoginError, query: &str) -> bool {
+    error.is_unknown_state() && !error.is_without_cookie() && !query.ends_with(ONCE_MORE)
 }
 
 /// Ends the session here, whatever the provider says, and then there.

@@ -108,13 +108,28 @@ async fn a_sign_in_that_fails_says_what_to_do_and_nothing_that_a_stranger_wrote(
     assert_eq!(denied.header("cache-control"), Some("no-store"));
     for (path, words) in [
         ("/auth/callback", "could not be accepted"),
-        ("/auth/callback?state=x&code=y", "over or was begun in another browser"),
+        ("/auth/callback?state=x&code=y&once_more=yes", "over or was begun in another browser"),
     ] {
         let answer = app.get(path).await;
         assert!(answer.status == 400 && answer.text().contains(words), "{path}: {}", answer.text());
     }
+    let again = app.get("/auth/callback?state=x&code=y").await;
+    assert_eq!((again.status, again.header("location")), (303, Some("/auth/callback?state=x&code=y&once_more=yes")));
     let stranger = Browser::new(&app.url).get("/auth/callback?state=x&code=y").send().await;
     assert!(stranger.text().contains("Your browser sent no session cookie"), "{}", stranger.text());
+}
+
+/// Two tabs come back at the same moment: the second one's request has the id that the first one's rotates away.
+#[tokio::test]
+async fn a_callback_with_the_cookie_of_a_moment_ago_gets_through_with_the_new_one() {
+    let app = App::start().await;
+    let (first, second) =
+        (app.at_provider("/auth/login?return_to=/a").await, app.at_provider("/auth/login?return_to=/b").await);
+    let late = app.browser.clone();
+    assert_eq!(app.get(&first).await.header("location"), Some("/a"));
+    let answer = late.get(&second).send().await;
+    assert_eq!((answer.status, answer.header("set-cookie")), (303, None));
+    assert_eq!(app.get(answer.header("location").unwrap()).await.header("location"), Some("/b"));
 }
 
 #[tokio::test]
