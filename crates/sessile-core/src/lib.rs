@@ -64,7 +64,7 @@ pub use memory::MemoryStore;
 pub use record::{Record, Revision, UserId};
 pub use registry::{
     Alignment, AtLimit, Cursor, CutOff, Device, DeviceFacts, End, EndedSession, Ending, Fate, Limit, Page, Registry,
-    Seen, SignIn, SignedIn, Tidied, Tidy,
+    Search, Seen, SignIn, SignedIn, Status, Tidied, Tidy,
 };
 pub use session::{Flash, Session};
 pub use sessions::Sessions;

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use crate::clock::{from_millis, to_millis};
 use crate::record::UserId;
 use crate::registry::{
-    Alignment, AtLimit, CutOff, Device, End, EndedSession, Ending, Fate, Page, Registry, Seen, SignIn, SignedIn,
-    Tidied, Tidy,
+    Alignment, AtLimit, CutOff, Device, End, EndedSession, Ending, Fate, Page, Registry, Search, Seen, SignIn,
+    SignedIn, Status, Tidied, Tidy,
 };
 use crate::store::{Store, Sweep, Swept, Written};
 use crate::{Error, Handle, Record, StoreKey};
@@ -439,6 +439,27 @@ impl Registry for MemoryStore {
         let owned = tables.devices.values().map(|entry| &entry.device).filter(|device| device.owner == *owner);
         let ended = owned.filter(|device| device.ended.is_some()).cloned();
         Ok(on_page(ended, |device| device.ended.as_ref().map_or(device.created_at, |ending| ending.at), page))
+    }
+
+    async fn search(&self, search: &Search, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error> {
+        let tables = self.tables();
+        let is_as_asked = |entry: &&Entry| match search.status {
+            None => true,
+            Some(Status::Live) => tables.is_alive(entry, now),
+            Some(Status::Ended) => !entry.is_active(),
+            Some(Status::EndedBy(end)) => entry.device.ended.as_ref().is_some_and(|ending| ending.end == end),
+        };
+        let found = tables.devices.values().filter(is_as_asked).map(|entry| &entry.device).filter(|device| {
+            search.handle.as_ref().is_none_or(|handle| device.handle == *handle)
+                && search.owner.as_ref().is_none_or(|owner| device.owner == *owner)
+                && search.network.is_none_or(|network| device.facts.ip.is_some_and(|ip| network.contains(&ip)))
+                && search.since.is_none_or(|since| device.created_at >= since)
+        });
+        Ok(on_page(found.cloned(), |device| device.created_at, page))
+    }
+
+    async fn key(&self, handle: &Handle) -> Result<Option<StoreKey>, Error> {
+        Ok(self.tables().devices.get(handle).and_then(|entry| entry.key.clone()))
     }
 
     async fn revoke(&self, owner: &UserId, handle: &Handle, ending: &Ending) -> Result<Option<EndedSession>, Error> {

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use ipnet::IpNet;
 
 use crate::clock::{from_millis, to_millis};
 use crate::record::{Record, UserId};
@@ -236,6 +237,32 @@ impl Page {
     }
 }
 
+/// What an operator looks for, among everybody's sessions. The default finds all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Search {
+    /// This one.
+    pub handle: Option<Handle>,
+    /// Of this user.
+    pub owner: Option<UserId>,
+    /// Alive, or over, or over in one way.
+    pub status: Option<Status>,
+    /// From an address of this network.
+    pub network: Option<IpNet>,
+    /// Signed in at this time or later.
+    pub since: Option<SystemTime>,
+}
+
+/// What an operator can ask of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It lives.
+    Live,
+    /// It ended.
+    Ended,
+    /// It ended so.
+    EndedBy(End),
+}
+
 /// A place in a list: after the session with this time and this handle. Its text is for URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
@@ -332,6 +359,15 @@ pub trait Registry: Send + Sync {
 
     /// The owner's sessions that ended, by the time of their end and then handle, both descending.
     async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error>;
+
+    /// Everybody's sessions that are looked for, by `created_at` and then handle, both descending. A session that has
+    /// expired and is not swept yet is neither alive nor over. For operators: an application's users ask
+    /// [`list`](Registry::list), which names the owner.
+    async fn search(&self, search: &Search, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error>;
+
+    /// The key of the session with this handle, whoever's it is and whether it lives or not; `None` when the registry does
+    /// not know it, or its key lives on as somebody else's. For operators who look at the session itself.
+    async fn key(&self, handle: &Handle) -> Result<Option<StoreKey>, Error>;
 
     /// Ends the owner's session with this handle; `None` when it is not there, not the owner's, or not alive at `ending.at`.
     async fn revoke(&self, owner: &UserId, handle: &Handle, ending: &Ending) -> Result<Option<EndedSession>, Error>;

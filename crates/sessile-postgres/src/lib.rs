@@ -30,6 +30,7 @@ mod reads;
 mod registry;
 mod registry_table;
 mod rows;
+mod search;
 mod sign_in;
 mod sql;
 mod store;

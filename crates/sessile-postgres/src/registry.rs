@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use sessile_core::{
-    Alignment, Cursor, Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Seen, SignIn, SignedIn,
-    StoreKey, Tidied, Tidy, UserId,
+    Alignment, Cursor, Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Search, Seen, SignIn,
+    SignedIn, StoreKey, Tidied, Tidy, UserId,
 };
 use tokio_postgres::types::{ToSql, Type};
 
@@ -222,6 +222,14 @@ impl Registry for PostgresStore {
         self.page(sql, values).await
     }
 
+    async fn search(&self, search: &Search, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error> {
+        self.searches(search, now, page).await
+    }
+
+    async fn key(&self, handle: &Handle) -> Result<Option<StoreKey>, Error> {
+        self.key_of(handle).await
+    }
+
     async fn revoke(&self, owner: &UserId, handle: &Handle, ending: &Ending) -> Result<Option<EndedSession>, Error> {
         let sql = &self.table().await?.sql.registry;
         let limit = self.settings().statement_timeout;
@@ -282,6 +290,6 @@ impl Registry for PostgresStore {
 }
 
 /// Where a page begins: before this time and handle.
-fn place(page: &Page) -> (f64, &str) {
+pub(crate) fn place(page: &Page) -> (f64, &str) {
     page.after.as_ref().map_or((f64::INFINITY, LAST), |Cursor { at, handle }| (whole_millis(*at), handle.as_str()))
 }

@@ -6,9 +6,10 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+use ipnet::IpNet;
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, ToSql, params};
 use sessile_core::{
-    Cursor, Device, DeviceFacts, End, EndedSession, Ending, Error, Fate, Handle, Page, StoreKey, UserId,
+    Cursor, Device, DeviceFacts, End, EndedSession, Ending, Error, Fate, Handle, Page, Search, Status, StoreKey, UserId,
 };
 
 use crate::failure;
@@ -26,6 +27,10 @@ pub(crate) struct Lists {
     pub(crate) history: String,
     moved_to: String,
     ended_under: String,
+    key: String,
+    /// What a search begins with: the columns and the table.
+    search: String,
+    session: String,
 }
 
 /// A row as it lies there. A time is `None` where it cannot be read, or is not there.
@@ -66,6 +71,9 @@ impl Lists {
                  ORDER BY r.logged_out_at DESC, r.id DESC LIMIT ?4",
                 cursor(2, 3)
             ),
+            key: format!("SELECT sid FROM {registry} WHERE id = ?1 AND sid IS NOT NULL"),
+            search: format!("SELECT {entry} FROM {registry} AS r WHERE "),
+            session: quoted(&tables.session),
             moved_to: format!("SELECT moved_to, {} FROM {moves} WHERE sid = ?1", read("moved_at")),
             ended_under: format!(
                 "SELECT {entry} FROM {registry} AS r WHERE r.sid = ?1 AND r.status <> 'active'
@@ -74,9 +82,72 @@ impl Lists {
         }
     }
 
-    pub(crate) fn all(&self) -> [&str; 5] {
-        let Self { live, find, history, moved_to, ended_under } = self;
-        [live, find, history, moved_to, ended_under]
+    pub(crate) fn all(&self) -> [&str; 6] {
+        let Self { live, find, history, moved_to, ended_under, key, .. } = self;
+        [live, find, history, moved_to, ended_under, key]
+    }
+
+    pub(crate) fn key(&self, connection: &Connection, handle: &Handle) -> Result<Option<StoreKey>, Error> {
+        let key = |row: &Row<'_>| row.get::<_, String>(0).map(|sid| StoreKey::stored(&sid));
+        let mut statement = connection.prepare_cached(&self.key).map_err(failure::of)?;
+        statement.query_row([handle.as_str()], key).optional().map_err(failure::of)
+    }
+
+    /// Only what is asked for stands in the statement, so that SQLite can choose the index for it. Of networks it knows
+    /// nothing, so addresses are compared here.
+    pub(crate) fn search(
+        &self,
+        connection: &Connection,
+        search: &Search,
+        now: SystemTime,
+        page: &Page,
+    ) -> Result<Vec<Device>, Error> {
+        let (at, handle) = begin(page.after.as_ref());
+        let (now, since) = (seconds(now), search.since.map(millis));
+        let mut sql = format!("{}(r.created_at, r.id) < {}", self.search, cursor(1, 2));
+        let mut values: Vec<&dyn ToSql> = vec![&at, &handle];
+        let mut and = |condition: String, value| {
+            values.push(value);
+            sql.push_str(" AND ");
+            sql.push_str(&condition.replace('?', &format!("?{}", values.len())));
+        };
+        let (one, owner) = (search.handle.as_ref().map(Handle::as_str), search.owner.as_ref().map(UserId::as_str));
+        let end = if let Some(Status::EndedBy(end)) = search.status { end.as_str() } else { "active" };
+        if one.is_some() {
+            and("r.id = ?".into(), &one);
+        }
+        if owner.is_some() {
+            and("r.user_id = ?".into(), &owner);
+        }
+        if since.is_some() {
+            and(format!("r.created_at >= {}", text(0).replace("?0", "?")), &since);
+        }
+        match search.status {
+            None => {}
+            Some(Status::Live) => and(
+                format!(
+                    r#"r.status = 'active' AND EXISTS (SELECT 1 FROM {} AS s WHERE s."sid" = r.sid AND unixepoch(s."expire") >= ?)"#,
+                    self.session
+                ),
+                &now,
+            ),
+            Some(Status::Ended) => and("r.status <> ?".into(), &end),
+            Some(Status::EndedBy(_)) => and("r.status = ?".into(), &end),
+        }
+        sql.push_str(" ORDER BY r.created_at DESC, r.id DESC");
+        let mut statement = connection.prepare_cached(&sql).map_err(failure::of)?;
+        let mut rows = statement.query(values.as_slice()).map_err(failure::of)?;
+        let mut found = Vec::new();
+        while found.len() < page.limit as usize
+            && let Some(row) = rows.next().map_err(failure::of)?
+        {
+            let device = Entry::of(row).map_err(failure::of)?.device().ok_or_else(unreadable)?;
+            let is_there = |network: IpNet| device.facts.ip.is_some_and(|ip| network.contains(&ip));
+            if search.network.is_none_or(is_there) {
+                found.push(device);
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) fn find(
@@ -140,12 +211,14 @@ fn devices(connection: &Connection, sql: &str, values: impl Params) -> Result<Ve
     let entries =
         || -> rusqlite::Result<Vec<Entry>> { connection.prepare_cached(sql)?.query_map(values, Entry::of)?.collect() };
     let devices = entries().map_err(failure::of)?.into_iter().map(Entry::device);
-    devices.collect::<Option<_>>().ok_or_else(|| {
-        Error::poisoned(
-            "expected a row of the registry to have a handle, times as YYYY-MM-DD HH:MM:SS.SSS and a known status, \
-             found something else",
-        )
-    })
+    devices.collect::<Option<_>>().ok_or_else(unreadable)
+}
+
+fn unreadable() -> Error {
+    Error::poisoned(
+        "expected a row of the registry to have a handle, times as YYYY-MM-DD HH:MM:SS.SSS and a known status, \
+         found something else",
+    )
 }
 
 impl Entry {

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use sessile_core::{
-    Alignment, Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Seen, SignIn, SignedIn, StoreKey,
-    Tidied, Tidy, UserId,
+    Alignment, Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Search, Seen, SignIn, SignedIn,
+    StoreKey, Tidied, Tidy, UserId,
 };
 
 use crate::rows::Change;
@@ -65,6 +65,14 @@ impl Registry for SqliteStore {
 
     async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {
         self.read(|statements, connection| statements.lists.history(connection, owner, page))
+    }
+
+    async fn search(&self, search: &Search, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error> {
+        self.read(|statements, connection| statements.lists.search(connection, search, now, page))
+    }
+
+    async fn key(&self, handle: &Handle) -> Result<Option<StoreKey>, Error> {
+        self.read(|statements, connection| statements.lists.key(connection, handle))
     }
 
     async fn revoke(&self, owner: &UserId, handle: &Handle, ending: &Ending) -> Result<Option<EndedSession>, Error> {

@@ -174,6 +174,7 @@ macro_rules! store_contract {
                 uses_are_recorded_and_revive_nothing
                 expiry_is_recorded_by_the_sweep
                 lists_are_paged
+                an_operator_finds_everybodys_sessions
                 another_programs_sign_ins_are_followed
                 what_is_brought_back_is_not_registered_again
                 what_was_not_known_does_not_survive_a_revocation

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use sessile_core::{
-    Alignment, Device, EndedSession, Ending, Error, Fate, Handle, Page, Record, Registry, Seen, SignIn, SignedIn,
-    Store, StoreKey, Sweep, Swept, Tidied, Tidy, UserId, Written,
+    Alignment, Device, EndedSession, Ending, Error, Fate, Handle, Page, Record, Registry, Search, Seen, SignIn,
+    SignedIn, Store, StoreKey, Sweep, Swept, Tidied, Tidy, UserId, Written,
 };
 
 /// Another store, watched. Clones share the list and the orders: give one to the sessions and keep one.
@@ -46,6 +46,8 @@ pub enum Call {
     Seen,
     List,
     Find,
+    Search,
+    Key,
     History,
     Revoke,
     RevokeAll,
@@ -221,6 +223,14 @@ impl<S: Store> Registry for SpyStore<S> {
 
     async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {
         self.noted(Call::History)?.history(owner, page).await
+    }
+
+    async fn search(&self, search: &Search, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error> {
+        self.noted(Call::Search)?.search(search, now, page).await
+    }
+
+    async fn key(&self, handle: &Handle) -> Result<Option<StoreKey>, Error> {
+        self.noted(Call::Key)?.key(handle).await
     }
 
     async fn revoke(&self, owner: &UserId, handle: &Handle, ending: &Ending) -> Result<Option<EndedSession>, Error> {

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use sessile_core::codec::Secret;
 use sessile_core::{
     Alignment, Clock, Config, Device, End, EndedSession, Ending, Error, Exchange, Fate, Handle, MemoryStore, Page,
-    Record, Registry, RequestHead, Seen, Session, Sessions, SetCookie, SignIn, SignedIn, Store, StoreKey, Sweep,
-    Tidied, Tidy, UserId, Written,
+    Record, Registry, RequestHead, Search, Seen, Session, Sessions, SetCookie, SignIn, SignedIn, Store, StoreKey,
+    Sweep, Tidied, Tidy, UserId, Written,
 };
 
 pub(crate) const SECRET: &str = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
@@ -328,6 +328,14 @@ impl Registry for Spy {
 
     async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {
         self.rows.history(owner, page).await
+    }
+
+    async fn search(&self, search: &Search, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error> {
+        self.rows.search(search, now, page).await
+    }
+
+    async fn key(&self, handle: &Handle) -> Result<Option<StoreKey>, Error> {
+        self.rows.key(handle).await
     }
 
     async fn revoke(&self, owner: &UserId, handle: &Handle, ending: &Ending) -> Result<Option<EndedSession>, Error> {

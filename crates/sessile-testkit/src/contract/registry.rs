@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use sessile_core::{
     Alignment, AtLimit, Cursor, Device, DeviceFacts, End, EndedSession, Ending, Fate, Handle, Limit, Page, Record,
-    Registry, Seen, SignIn, SignedIn, Store, Tidied, Tidy, UserId, Written,
+    Registry, Search, Seen, SignIn, SignedIn, Status, Store, Tidied, Tidy, UserId, Written,
 };
 
 use super::{Fixture, at, found, key, later, load, record, signed_out};
@@ -462,6 +462,69 @@ pub async fn lists_are_paged(fixture: impl Fixture) {
         seen.extend(devices.into_iter().map(|device| device.handle));
     }
     assert_eq!(seen, all);
+}
+
+/// Whoever runs the server finds sessions by what they know of them.
+pub async fn an_operator_finds_everybodys_sessions(fixture: impl Fixture) {
+    let store = fixture.open().await;
+    let Some(registry) = store.registry() else { return };
+    for (number, owner, ip) in [
+        (1, "alice", Some("203.0.113.7")),
+        (2, "bob", Some("203.0.113.9")),
+        (3, "alice", Some("2001:db8::1")),
+        (4, "carol", None),
+        (5, "o'brien", Some("198.51.100.1")),
+        (6, "late", None),
+    ] {
+        let mut record = session_of(owner, number, number as u64 * 1_000);
+        if owner == "late" {
+            record.expires_at = at(7_000);
+        }
+        let facts = DeviceFacts { ip: ip.map(|ip| ip.parse().unwrap()), ..DeviceFacts::default() };
+        let sign_in = SignIn { facts, ..plain_sign_in() };
+        let answer = registry.sign_in(None, &key(&number.to_string()), &record, &sign_in).await.unwrap();
+        assert_eq!(answer, SignedIn::Done(Vec::new()));
+    }
+    assert!(store.remove(&key("1"), &signed_out()).await.unwrap());
+    assert!(registry.revoke(&"bob".into(), &handle(2), &revoked(9_000)).await.unwrap().is_some());
+    let found = async |search: Search| {
+        let devices = registry.search(&search, at(9_000), &Page::first(100)).await.unwrap();
+        devices.into_iter().map(|device| device.handle).collect::<Vec<_>>()
+    };
+    let these = |numbers: &[usize]| numbers.iter().copied().map(handle).collect::<Vec<_>>();
+    let network = |text: &str| Search { network: Some(text.parse().unwrap()), ..Search::default() };
+    let status = |status| Search { status: Some(status), ..Search::default() };
+    let owner = |name: &str| Search { owner: Some(name.into()), ..Search::default() };
+    for (search, expected) in [
+        (Search::default(), &[6, 5, 4, 3, 2, 1][..]),
+        (owner("alice"), &[3, 1]),
+        (owner("o'brien"), &[5]),
+        (owner("ALICE"), &[]),
+        (status(Status::Live), &[5, 4, 3]),
+        (status(Status::Ended), &[2, 1]),
+        (status(Status::EndedBy(End::Revoked)), &[2]),
+        (status(Status::EndedBy(End::Evicted)), &[]),
+        (network("203.0.113.0/24"), &[2, 1]),
+        (network("203.0.113.9/32"), &[2]),
+        (network("2001:db8::/32"), &[3]),
+        (network("0.0.0.0/0"), &[5, 2, 1]),
+        (Search { handle: Some(handle(4)), ..Search::default() }, &[4]),
+        (Search { handle: Some(handle(9)), ..Search::default() }, &[]),
+        (Search { since: Some(at(4_000)), ..Search::default() }, &[6, 5, 4]),
+        (Search { status: Some(Status::Live), since: Some(at(4_000)), ..network("198.51.100.0/24") }, &[5]),
+        (Search { status: Some(Status::Live), ..owner("alice") }, &[3]),
+    ] {
+        assert_eq!(found(search.clone()).await, these(expected), "{search:?}");
+    }
+    let mut page = Page::first(4);
+    let first = registry.search(&Search::default(), at(9_000), &page).await.unwrap();
+    page.after = first.last().map(|last| Cursor { at: last.created_at, handle: last.handle.clone() });
+    let second = registry.search(&Search::default(), at(9_000), &page).await.unwrap();
+    let handles: Vec<_> = first.into_iter().chain(second).map(|device| device.handle).collect();
+    assert_eq!(handles, these(&[6, 5, 4, 3, 2, 1]), "in parts");
+    assert!(registry.key(&handle(3)).await.unwrap() == Some(key("3")));
+    assert!(registry.key(&handle(1)).await.unwrap() == Some(key("1")), "after its end, too");
+    assert!(registry.key(&handle(9)).await.unwrap().is_none());
 }
 
 /// A device as this store is told of one that another program signed in.
