@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Server-side sessions in the database you already have.
 #[derive(Debug, Parser)]
@@ -16,6 +16,14 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run a small shop whose carts live in sessions
     Demo(DemoArgs),
+    /// List who is signed in where, the latest first
+    List(ListArgs),
+    /// Show one session, without its data unless asked for
+    Show(ShowArgs),
+    /// List how a user's sessions ended, the latest end first
+    History(HistoryArgs),
+    /// End sessions. It shows them and asks first
+    Revoke(RevokeArgs),
     /// Change the database: print the SQL, then run it
     Migrate(MigrateArgs),
     /// Look at the settings
@@ -38,6 +46,121 @@ pub(crate) struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Which sessions.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum StatusArg {
+    Active,
+    Ended,
+    LoggedOut,
+    Revoked,
+    Expired,
+    Evicted,
+    Any,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Of this user
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// In this state
+    #[arg(long, value_name = "STATUS", default_value = "active")]
+    pub(crate) status: StatusArg,
+    /// From this address or network
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) ip: Option<String>,
+    /// Signed in at this time or later: 2026-01-15T10:30:00Z, or a span back from now like 12h or 7d
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// So many at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    /// Go on where an earlier list ended
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<String>,
+    /// Print JSON, a line for each session
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArgs {
+    /// The session's public name
+    pub(crate) handle: String,
+    /// Show what the application stored, too; without it only how much
+    #[arg(long)]
+    pub(crate) data: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct HistoryArgs {
+    /// Whose
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: String,
+    /// So many at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    /// Go on where an earlier list ended
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<String>,
+    /// Print JSON, a line for each session
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(id = "which", required = true, multiple = false, args = ["handles", "user", "before", "everyone"])]
+pub(crate) struct RevokeArgs {
+    /// The sessions' public names
+    #[arg(value_name = "HANDLE")]
+    pub(crate) handles: Vec<String>,
+    /// All of this user's
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// But not this one
+    #[arg(long, value_name = "HANDLE", requires = "user", conflicts_with_all = ["handles", "before", "everyone"])]
+    pub(crate) keep: Option<String>,
+    /// Everybody's that were signed in before this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) before: Option<String>,
+    /// Everybody's
+    #[arg(long)]
+    pub(crate) everyone: bool,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Show what would end and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON, a line for each session
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// Look into this SQLite file, even when DATABASE_URL is set
+    #[arg(long, value_name = "PATH")]
+    pub(crate) sqlite: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
 }
 
 #[derive(Debug, clap::Args)]

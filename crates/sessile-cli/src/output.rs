@@ -10,6 +10,34 @@ use sessile::settings::SettingsError;
 /// What wrong settings end with, like wrong arguments.
 const WRONG_SETTINGS: u8 = 2;
 
+/// What a store that cannot be reached ends with.
+const UNAVAILABLE: u8 = 3;
+
+/// Whether there was anything to print or to do.
+#[must_use = "it decides the exit code"]
+pub(crate) enum Found {
+    Something,
+    Nothing,
+}
+
+impl From<Found> for ExitCode {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Something => Self::SUCCESS,
+            Found::Nothing => {
+                note("nothing matched");
+                Self::FAILURE
+            }
+        }
+    }
+}
+
+/// A word beside the output, for people.
+pub(crate) fn note(text: &str) {
+    // Where standard error is gone there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{}", harmless(text));
+}
+
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()) {
@@ -20,9 +48,13 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 
 /// Says what went wrong, with its causes, and what the process ends with.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
-    // Where standard error is gone too there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "error: {}", harmless(&format!("{error:#}")));
-    if error.is::<SettingsError>() { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
+    note(&format!("error: {error:#}"));
+    let is_unavailable = error.chain().filter_map(|cause| cause.downcast_ref()).any(sessile::Error::is_unavailable);
+    match (error.is::<SettingsError>(), is_unavailable) {
+        (true, _) => ExitCode::from(WRONG_SETTINGS),
+        (_, true) => ExitCode::from(UNAVAILABLE),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// Rows as aligned columns.

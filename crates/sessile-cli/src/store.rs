@@ -2,9 +2,26 @@
 
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use sessile::settings::Settings;
-use sessile::{Error, PostgresStore, SqliteStore};
+use sessile::{Error, PostgresStore, Sessions, SqliteStore};
+
+use crate::args::StoreArgs;
+use crate::{config, secret};
+
+/// The sessions of the store that the settings name, or of a SQLite file, which has to be there.
+pub(crate) async fn sessions(args: &StoreArgs) -> anyhow::Result<Sessions> {
+    // No cookie is signed here, so a secret that nobody knows will do.
+    let settings = config::builder(&args.settings).fallback("session.secret", secret::random()?).resolve()?;
+    if let Some(path) = &args.sqlite {
+        ensure!(path.exists(), "expected --sqlite to name a file with sessions, found none at {}", path.display());
+        return Ok(Sessions::new(sqlite(path, &settings).await?, settings.config()));
+    }
+    match postgres_url(&settings)? {
+        Some(url) => Ok(Sessions::new(postgres(url, &settings).await?, settings.config())),
+        None => bail!("expected a session store, found none; set DATABASE_URL, or name a file with --sqlite PATH"),
+    }
+}
 
 /// The database of `database.url`, which has to be PostgreSQL.
 pub(crate) fn postgres_url(settings: &Settings) -> anyhow::Result<Option<&str>> {
