@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::clock::to_millis;
 use crate::record::{COOKIE, Record, SESSILE, UserId};
 use crate::{Config, Error, Handle};
 
@@ -64,6 +63,10 @@ pub(crate) enum Edit {
     Authenticated {
         at: SystemTime,
     },
+    /// The sign-in before it goes back to a proof of that time, or of one that nobody knows.
+    Proved {
+        at: Option<SystemTime>,
+    },
     Idle {
         idle: Duration,
         until_sign_in: bool,
@@ -118,9 +121,10 @@ impl Edit {
                 if let Some(key) = config.user_key.as_deref() {
                     record.data.insert(key, owner.to_json());
                 }
-                record.meta.authenticated_at = Some(to_millis(*at));
+                record.meta.authenticate(*at);
             }
-            Self::Authenticated { at } => record.meta.authenticated_at = Some(to_millis(*at)),
+            Self::Authenticated { at } => record.meta.authenticate(*at),
+            Self::Proved { at } => record.meta.prove(*at),
             Self::Idle { idle, until_sign_in } => {
                 set_idle(record, config, Some(*idle));
                 record.meta.until_sign_in = until_sign_in.then_some(true);

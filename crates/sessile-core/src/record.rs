@@ -20,6 +20,9 @@ pub(crate) const COOKIE: &str = "cookie";
 /// The top-level key of Sessile's own facts.
 pub(crate) const SESSILE: &str = "sessile";
 
+/// [`Meta::proved_at`] of a user of whom nobody knows when they proved who they are.
+const NOBODY_KNOWS: i64 = 0;
+
 /// The user a session belongs to, as the application names users.
 ///
 /// ```
@@ -195,6 +198,17 @@ impl Record {
         self.meta.authenticated_at.map(from_millis)
     }
 
+    /// When the user proved who they are, where that differs from [`authenticated_at`](Record::authenticated_at), from which
+    /// the sign-in counts; `None` when nobody knows.
+    pub(crate) fn proved_at(&self) -> Option<SystemTime> {
+        let signed_in = self.authenticated_at()?;
+        match self.meta.proved_at {
+            None => Some(signed_in),
+            Some(NOBODY_KNOWS) => None,
+            Some(millis) => Some(from_millis(millis)),
+        }
+    }
+
     /// The record as it is in the store once this document was written.
     pub(crate) fn written(mut self) -> Self {
         self.revision = Some(Revision(self.document().into()));
@@ -225,7 +239,7 @@ impl Record {
     pub fn owner_is_under(&mut self, user_key: &str) {
         let owner = self.data.get(user_key).and_then(UserId::from_json);
         if owner != self.owner {
-            self.meta.authenticated_at = None;
+            (self.meta.authenticated_at, self.meta.proved_at) = (None, None);
         }
         self.owner = owner;
     }
@@ -291,6 +305,9 @@ pub(crate) struct Meta {
     pub(crate) owner: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) authenticated_at: Option<i64>,
+    /// When the user proved who they are, where that is not the sign-in's time; [`NOBODY_KNOWS`] when nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proved_at: Option<i64>,
     /// Which key the row had when Sessile wrote it, where other programs write rows too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<Box<str>>,
@@ -313,13 +330,24 @@ impl Meta {
         parse_object(SESSILE, json)
     }
 
+    /// The sign-in counts from this time, and so far it is when the user proved who they are.
+    pub(crate) fn authenticate(&mut self, at: SystemTime) {
+        (self.authenticated_at, self.proved_at) = (Some(to_millis(at)), None);
+    }
+
+    /// The user proved who they are at another time than that of the sign-in.
+    pub(crate) fn prove(&mut self, at: Option<SystemTime>) {
+        let millis = at.map_or(NOBODY_KNOWS, |at| to_millis(at).max(NOBODY_KNOWS));
+        self.proved_at = Some(millis).filter(|millis| Some(*millis) != self.authenticated_at);
+    }
+
     /// What holds for the row under this key. An Express app that regenerates a session and keeps its data, as passport
     /// can, copies these facts into another session: who signed in there, and when, nobody told Sessile.
     fn under(self, key: &StoreKey) -> Self {
         if self.key.as_deref().is_none_or(|own| own == key.trace()) {
             return self;
         }
-        Self { handle: None, owner: None, authenticated_at: None, ..self }
+        Self { handle: None, owner: None, authenticated_at: None, proved_at: None, ..self }
     }
 }
 

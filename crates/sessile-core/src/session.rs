@@ -76,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) record: Record,
     /// When the request came.
     began: SystemTime,
+    /// The request revoked the user's sessions itself: what they prove in it counts from after that.
+    revoked: bool,
     /// The request's id was rotated away a moment ago.
     late: bool,
     edits: Vec<Edit>,
@@ -98,6 +100,7 @@ impl Session {
             before: None,
             record,
             began,
+            revoked: false,
             late: false,
             edits: Vec::new(),
             rotated: false,
@@ -264,16 +267,18 @@ impl Session {
 
     /// Says that the sign-in of this request began earlier, with another request: the password came before a second factor,
     /// or the way led over an identity provider. It then counts from that time, so that what was revoked since refuses it.
-    /// Call it before [`sign_in`](Session::sign_in).
+    /// Call it before [`sign_in`](Session::sign_in). After a revocation by this same request it changes nothing.
     pub fn sign_in_began(&self, at: SystemTime) {
         let mut inner = self.lock();
-        inner.began = inner.began.min(at);
+        if !inner.revoked {
+            inner.began = inner.began.min(at);
+        }
     }
 
     /// What the user proves in this request, before or after this call, counts from this time.
     pub(crate) fn count_from(&self, at: SystemTime) {
         let mut inner = self.lock();
-        inner.began = at;
+        (inner.began, inner.revoked) = (at, true);
         for edit in &mut inner.edits {
             edit.count_from(at);
         }
@@ -293,6 +298,25 @@ impl Session {
         let at = self.lock().began;
         self.edit(Edit::Authenticated { at })?;
         self.proved(None, None)
+    }
+
+    /// Says when the user proved who they are, where that was not in this request: an identity provider may have remembered
+    /// them. `None` when nobody knows. Call it after [`sign_in`](Session::sign_in) or
+    /// [`authenticate_again`](Session::authenticate_again). [`authenticated_at`](Session::authenticated_at) goes by it; the
+    /// sign-in itself, and with it the lifetime and what a revocation ends, counts from when it counted before. A time that
+    /// has not come yet counts as now.
+    ///
+    /// # Errors
+    /// When nobody was signed in in this request, or the response has left.
+    pub fn proved_at(&self, at: Option<SystemTime>) -> Result<(), Error> {
+        if !self.lock().signed_in {
+            return Err(Error::misuse(
+                "expected a sign-in in this request before it is said when the user proved who they are, found none; \
+                 call sign_in first",
+            ));
+        }
+        let now = self.now();
+        self.edit(Edit::Proved { at: at.map(|at| at.min(now)) })
     }
 
     fn proved(&self, auth_method: Option<Box<str>>, provider_session: Option<Box<str>>) -> Result<(), Error> {
@@ -353,13 +377,14 @@ impl Session {
         inner.lifetime_end(inner.config.clock.now())
     }
 
-    /// When the owner last proved who they are; use of the session does not move it.
+    /// When the owner last proved who they are; use of the session does not move it. `None` when nobody is signed in, or
+    /// nobody knows ([`proved_at`](Session::proved_at)).
     pub fn authenticated_at(&self) -> Option<SystemTime> {
         let inner = self.lock();
-        inner.record.authenticated_at().filter(|_| !inner.ended && inner.record.owner.is_some())
+        inner.record.proved_at().filter(|_| !inner.ended && inner.record.owner.is_some())
     }
 
-    /// Whether the owner proved who they are within this time. For changing a password, an address, a device (ASVS 7.5.1).
+    /// Whether the owner proved who they are within this time; false when nobody knows. For changing a password, an address, a device (ASVS 7.5.1).
     pub fn authenticated_within(&self, span: Duration) -> bool {
         let now = self.lock().config.clock.now();
         self.authenticated_at().is_some_and(|at| now.duration_since(at).unwrap_or_default() <= span)

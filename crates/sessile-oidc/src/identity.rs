@@ -70,6 +70,10 @@ impl Identity {
     /// Signs this user in: the session gets a new id, the device is registered, and what a sign-out at the provider needs is
     /// kept under the key `oidc`. Which user it is, the application decides from issuer and subject.
     ///
+    /// A provider that remembers its user may have asked them nothing: [`Session::authenticated_within`] goes by
+    /// [`auth_time`](Identity::auth_time), and is false where the provider does not say it. Whoever needs it to be said begins
+    /// with [`Begin::max_age`](crate::Begin::max_age).
+    ///
     /// # Errors
     /// As [`Session::sign_in`].
     pub fn sign_in(&self, session: &Session, user: impl Into<UserId>) -> Result<(), Error> {
@@ -78,6 +82,7 @@ impl Identity {
             Some(sid) => session.sign_in_at_provider(method, &session_name(&self.issuer, sid), user)?,
             None => session.sign_in_by(method, user)?,
         }
+        session.proved_at(self.auth_time)?;
         self.keep(session)
     }
 

@@ -221,6 +221,81 @@ fn a_sign_in_of_several_steps_counts_from_its_first() {
 }
 
 #[test]
+fn a_sign_in_of_several_steps_goes_on_after_its_own_revocation() {
+    let (sessions, _, clock) = house(config());
+    let password_was_checked = clock.now();
+    clock.advance(MINUTE);
+    let (mut reset, there) = (Browser::default(), signed_in(&sessions, "alice"));
+    let exchange = reset.begin(&sessions);
+    assert_eq!(block_on(exchange.devices().revoke_all(&"alice".into(), "password reset")).unwrap(), 1);
+    let session = block_on(exchange.session()).unwrap();
+    session.sign_in_began(password_was_checked);
+    session.sign_in("alice").unwrap();
+    reset.receive(block_on(exchange.finish()).unwrap());
+    assert_eq!((owner_of(&sessions, &reset).as_deref(), owner_of(&sessions, &there)), (Some("alice"), None));
+}
+
+#[test]
+fn a_proof_that_is_older_than_the_sign_in_is_no_fresh_one() {
+    let (sessions, store, clock) = house(config().idle(DAY).absolute(2 * HOUR));
+    let (mut browser, start) = (Browser::default(), clock.now());
+    browser.visit(&sessions, |session| {
+        assert!(session.proved_at(Some(start)).is_err(), "before a sign-in it would be forgotten");
+        session.sign_in("alice").unwrap();
+        session.proved_at(Some(start - 8 * HOUR)).unwrap();
+        assert!(!session.authenticated_within(MINUTE));
+    });
+    browser.visit(&sessions, |session| {
+        assert_eq!(session.authenticated_at(), Some(start - 8 * HOUR));
+        assert!(session.authenticated_within(8 * HOUR) && !session.authenticated_within(8 * HOUR - MINUTE));
+    });
+    assert_eq!(store.live(start)[0].expires_at, start + 2 * HOUR, "the sign-in counts from when it was");
+    assert_eq!(list(&sessions, "alice")[0].authenticated_at, Some(start));
+    clock.advance(MINUTE);
+    browser.visit(&sessions, |session| session.authenticate_again()).unwrap();
+    assert!(browser.visit(&sessions, |session| session.authenticated_within(Duration::ZERO)));
+    browser.visit(&sessions, |session| {
+        session.sign_in("alice").unwrap();
+        session.proved_at(Some(session.now() + HOUR)).unwrap();
+        assert_eq!(session.authenticated_at(), Some(clock.now()), "never later than now");
+    });
+}
+
+#[test]
+fn a_proof_of_which_nobody_knows_the_time_is_no_fresh_one() {
+    let (sessions, store, clock) = house(config());
+    let mut browser = Browser::default();
+    browser.visit(&sessions, |session| {
+        session.sign_in("alice").unwrap();
+        session.proved_at(None).unwrap();
+    });
+    browser.visit(&sessions, |session| {
+        assert_eq!((session.owner(), session.authenticated_at()), (Some("alice".into()), None));
+        assert!(!session.authenticated_within(Duration::MAX));
+    });
+    assert_eq!(store.live(clock.now())[0].authenticated_at(), Some(clock.now()), "the sign-in itself is known");
+    let mut same = browser.clone();
+    same.visit(&sessions, |session| session.sign_in("alice")).unwrap();
+    assert!(same.visit(&sessions, |session| session.authenticated_within(Duration::ZERO)), "another sign-in");
+}
+
+#[test]
+fn what_is_said_of_a_proof_holds_though_another_request_wrote_first() {
+    let (sessions, _, clock) = house(config());
+    let mut browser = Browser::default();
+    browser.visit(&sessions, |session| session.insert("cart", &1)).unwrap();
+    let slow = browser.begin(&sessions);
+    let session = block_on(slow.session()).unwrap();
+    session.sign_in("alice").unwrap();
+    session.proved_at(Some(clock.now() - HOUR)).unwrap();
+    browser.visit(&sessions, |session| session.insert("cart", &2)).unwrap();
+    browser.receive(block_on(slow.finish()).unwrap());
+    browser.visit(&sessions, |session| {
+        assert_eq!((session.get("cart").unwrap(), session.authenticated_within(MINUTE)), (Some(2), false));
+    });
+}
+
+#[test]
 fn everyone_is_out_at_once_and_anonymous_sessions_stay() {
     let (sessions, store, clock) = house(config());
     let mut visitor = Browser::default();

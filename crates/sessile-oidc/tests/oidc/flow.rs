@@ -1,5 +1,6 @@
 //! Sign-ins that succeed, what they leave behind, and what they cost.
 
+use serde_json::{Value, json};
 use sessile_core::Page;
 use sessile_oidc::{Begin, LoginFlow, Preset};
 use sessile_sqlite::SqliteStore;
@@ -282,6 +283,29 @@ async fn a_second_proof_can_be_asked_for() {
     assert_eq!((asked("max_age").as_deref(), asked("acr_values").as_deref()), (Some("0"), Some("highest")));
     let query = house.provider.visit(url.as_str()).await;
     assert_eq!(browser.complete(&house, &query).await.unwrap().acr.as_deref(), Some("highest"));
+}
+
+#[tokio::test]
+async fn a_user_whom_the_provider_remembered_has_not_just_proved_who_they_are() {
+    let house = House::new().await;
+    let now = i64::try_from(start().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let [hours, day] = [8 * HOUR, DAY].map(|span| now - i64::try_from(span.as_secs()).unwrap());
+    for (auth_time, expected) in
+        [(json!(now), true), (json!(now + 30), true), (json!(hours), false), (json!(day), false), (Value::Null, false)]
+    {
+        let case = auth_time.to_string();
+        house.behave(|provider| {
+            provider.claims = Box::new(move |claims| match &auth_time {
+                Value::Null => drop(claims.as_object_mut().unwrap().remove("auth_time")),
+                time => claims["auth_time"] = time.clone(),
+            });
+        });
+        let mut browser = Browser::default();
+        browser.sign_in(&house).await.unwrap();
+        assert_eq!(browser.visit(&house, |session| session.authenticated_within(MINUTE)).await, expected, "{case}");
+        browser.visit(&house, |session| session.authenticate_again()).await.unwrap();
+        assert!(browser.visit(&house, |session| session.authenticated_within(MINUTE)).await, "{case}: a later proof");
+    }
 }
 
 #[tokio::test]

@@ -38,6 +38,8 @@ async fn a_user_signs_in_without_an_id_token() {
     let devices = house.sessions.devices().list(&"583231".into(), &Page::first(9)).await.unwrap().devices;
     assert_eq!(devices[0].facts.auth_method.as_deref(), Some("oauth2"));
     assert_eq!(house.provider.requests(Endpoint::Metadata) + house.provider.requests(Endpoint::Keys), 0);
+    let is_fresh = browser.visit(&house, |session| session.authenticated_within(std::time::Duration::MAX)).await;
+    assert!(!is_fresh, "nobody says when they proved who they are");
     let exchange = browser.request(&house);
     let url = house.flow.logout_url(&exchange.session().await.unwrap(), "https://shop.example.com/", None).await;
     assert!(url.unwrap().is_none(), "there is nowhere to sign out");
