@@ -124,6 +124,11 @@ impl Exchange {
         }
     }
 
+    /// The sessions that this request's is one of.
+    pub fn sessions(&self) -> &Sessions {
+        &self.shared.sessions
+    }
+
     /// The sessions of users: who is signed in where.
     pub fn devices(&self) -> Devices {
         self.shared.sessions.devices().of(self)

@@ -11,7 +11,8 @@ use sessile_core::{Error, Sessions, UserId};
 use crate::LoginError;
 use crate::claims::{Claims, LEEWAY};
 use crate::flow::{LoginFlow, Shared};
-use crate::identity::session_name;
+use crate::identity::{ended_name, session_name};
+use crate::pending::LIFETIME;
 use crate::provider::TokenKind;
 
 /// What a logout token says it is about.
@@ -75,7 +76,8 @@ impl BackChannel {
     /// [`LoginError::status`], which is 400 for a token that is not accepted; and with `Cache-Control: no-store` either way.
     ///
     /// With `sid` the sessions end that were signed in from that session of the provider, else all of the user's. A token works
-    /// once: that is noted in the session store, so it holds on all instances.
+    /// once: that is noted in the session store, so it holds on all instances. A sign-in that is under way meanwhile is refused;
+    /// one whose callback is being answered in this very moment may be a few milliseconds ahead of a token with `sid`.
     ///
     /// # Errors
     /// When the token is not accepted, the provider's keys cannot be fetched, or the store fails; then the provider may
@@ -104,6 +106,8 @@ impl BackChannel {
     async fn log_out(&self, sessions: &Sessions, claims: &Claims) -> Result<LoggedOut, LoginError> {
         let (issuer, devices) = (&self.flow.shared.settings.issuer, sessions.devices());
         if let Some(sid) = claims.text("sid") {
+            // Noted first: of a sign-in under way the registry knows nothing, and it has to find out when it comes back.
+            sessions.once(&ended_name(issuer, sid), LIFETIME + LEEWAY).await?;
             let sessions = devices.revoke_by_provider_session(&session_name(issuer, sid), REASON).await?;
             return Ok(LoggedOut { sessions, by_session: true });
         }

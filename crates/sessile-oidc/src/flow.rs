@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
-use sessile_core::{Exchange, Session};
+use sessile_core::{Exchange, Session, Sessions};
 use url::Url;
 
 use crate::callback::Callback;
+use crate::claims::Claims;
 use crate::http::Http;
-use crate::identity::Identity;
+use crate::identity::{Identity, ended_name};
 use crate::pending::Pending;
 use crate::profile::{Api, Profile};
 use crate::provider::{Metadata, Provider, TokenKind};
@@ -177,11 +178,16 @@ impl LoginFlow {
         let state = callback.state()?;
         let session = exchange.session().await?;
         let pending = Pending::take(exchange, &session, state).await?;
-        let identity = self.redeem(&pending, callback, session.now()).await;
+        let identity = self.redeem(exchange.sessions(), &pending, callback).await;
         identity.map_err(|error| error.returning_to(&pending.return_to))
     }
 
-    async fn redeem(&self, pending: &Pending, callback: &Callback, now: SystemTime) -> Result<Identity, LoginError> {
+    async fn redeem(
+        &self,
+        sessions: &Sessions,
+        pending: &Pending,
+        callback: &Callback,
+    ) -> Result<Identity, LoginError> {
         let Shared { settings, provider } = &*self.shared;
         if pending.issuer != settings.issuer {
             return Err(LoginError::issuer(format!(
@@ -189,36 +195,29 @@ impl LoginFlow {
                 pending.issuer, settings.issuer
             )));
         }
-        let metadata = provider.metadata(now).await?;
+        let metadata = provider.metadata(sessions.now()).await?;
         check_callback_issuer(settings, &metadata, callback)?;
         let tokens = provider.exchange(settings, &metadata, callback.code()?, pending).await?;
-        match &settings.profile {
-            Some(profile) => self.ask(&**profile, tokens, pending).await,
-            None => self.read(tokens, pending, now).await,
-        }
+        let identity = match &settings.profile {
+            Some(profile) => self.ask(&**profile, tokens, pending).await?,
+            // The provider may have taken its time: what it says is compared with the clock as it is now.
+            None => self.read(tokens, pending, sessions.now()).await?,
+        };
+        check_provider_session(sessions, &identity).await?;
+        Ok(identity)
     }
 
     /// Who the ID token says it is.
     async fn read(&self, tokens: Tokens, pending: &Pending, now: SystemTime) -> Result<Identity, LoginError> {
-        let Shared { settings, provider } = &*self.shared;
         let id_token = tokens.id_token.ok_or_else(|| {
             LoginError::token(
                 "form",
                 "expected the provider to answer with an ID token, found none; ask for the scope openid",
             )
         })?;
-        let (claims, algorithm) = provider.verified(TokenKind::Id, id_token.expose(), now).await?;
+        let (claims, algorithm) = self.shared.provider.verified(TokenKind::Id, id_token.expose(), now).await?;
         id_token::check(&claims, algorithm, pending, tokens.access_token.as_ref(), now)?;
-        Ok(Identity {
-            issuer: settings.issuer.clone(),
-            subject: claims.subject()?.to_owned(),
-            return_to: pending.return_to.clone(),
-            auth_time: claims.time("auth_time"),
-            acr: claims.text("acr").map(str::to_owned),
-            claims,
-            id_token: Some(id_token),
-            data: pending.data.clone(),
-        })
+        self.identity(claims, Some(id_token), pending)
     }
 
     /// Who the provider's API says it is.
@@ -228,15 +227,22 @@ impl LoginFlow {
             .access_token
             .ok_or_else(|| LoginError::provider("expected the provider to answer with an access token, found none"))?;
         let claims = profile.claims(&Api { http: &provider.http, issuer: &settings.issuer_url, access_token }).await?;
+        self.identity(claims, None, pending)
+    }
+
+    /// Of what an API says only the subject is more than words: a time and a strength of a proof stand in an ID token.
+    fn identity(&self, claims: Claims, id_token: Option<Secret>, pending: &Pending) -> Result<Identity, LoginError> {
+        let signed = id_token.is_some().then_some(&claims);
         Ok(Identity {
-            issuer: settings.issuer.clone(),
+            issuer: self.shared.settings.issuer.clone(),
             subject: claims.subject()?.to_owned(),
-            claims,
             return_to: pending.return_to.clone(),
-            auth_time: None,
-            acr: None,
-            id_token: None,
+            auth_time: signed.and_then(|claims| claims.time("auth_time")),
+            acr: signed.and_then(|claims| claims.text("acr")).map(str::to_owned),
+            begun_at: pending.begun_at(),
             data: pending.data.clone(),
+            claims,
+            id_token,
         })
     }
 }
@@ -283,6 +289,18 @@ fn authorization_url(
     query.extend_pairs(settings.params.iter().chain(params));
     drop(query);
     url
+}
+
+/// Whether the provider's session lives that the user signed in from. A logout token that comes between this question and the
+/// end of the request, milliseconds later, ends nothing here: the registry does not know the session yet. One that names the
+/// user is not late, for the sign-in counts from its beginning.
+async fn check_provider_session(sessions: &Sessions, identity: &Identity) -> Result<(), LoginError> {
+    match identity.provider_session() {
+        Some(sid) if sessions.happened(&ended_name(&identity.issuer, sid)).await? => {
+            Err(LoginError::unknown_state("the user signed out at the provider while this sign-in was under way"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether it was this provider that sent the browser back (RFC 9207 section 2.4). Before the code goes anywhere: another

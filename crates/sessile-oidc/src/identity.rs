@@ -37,6 +37,8 @@ pub struct Identity {
     pub auth_time: Option<SystemTime>,
     /// How, where it says so.
     pub acr: Option<String>,
+    /// When the browser was sent to the provider.
+    pub(crate) begun_at: SystemTime,
     pub(crate) id_token: Option<Secret>,
     pub(crate) data: Map<String, Value>,
 }
@@ -47,8 +49,6 @@ pub(crate) struct Kept {
     pub(crate) issuer: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) id_token: Option<Secret>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) sid: Option<String>,
 }
 
 impl Identity {
@@ -70,6 +70,9 @@ impl Identity {
     /// Signs this user in: the session gets a new id, the device is registered, and what a sign-out at the provider needs is
     /// kept under the key `oidc`. Which user it is, the application decides from issuer and subject.
     ///
+    /// The sign-in counts from when the browser was sent to the provider: if all of the user's sessions are revoked while it is
+    /// there, the sign-in is refused when the response leaves (409).
+    ///
     /// A provider that remembers its user may have asked them nothing: [`Session::authenticated_within`] goes by
     /// [`auth_time`](Identity::auth_time), and is false where the provider does not say it. Whoever needs it to be said begins
     /// with [`Begin::max_age`](crate::Begin::max_age).
@@ -77,6 +80,7 @@ impl Identity {
     /// # Errors
     /// As [`Session::sign_in`].
     pub fn sign_in(&self, session: &Session, user: impl Into<UserId>) -> Result<(), Error> {
+        session.sign_in_began(self.begun_at);
         let method = if self.id_token.is_some() { "oidc" } else { "oauth2" };
         match self.provider_session() {
             Some(sid) => session.sign_in_at_provider(method, &session_name(&self.issuer, sid), user)?,
@@ -88,7 +92,7 @@ impl Identity {
 
     fn keep(&self, session: &Session) -> Result<(), Error> {
         let id_token = self.id_token.clone().filter(|token| token.expose().len() <= LONGEST_KEPT);
-        let kept = Kept { issuer: self.issuer.clone(), id_token, sid: self.provider_session().map(str::to_owned) };
+        let kept = Kept { issuer: self.issuer.clone(), id_token };
         match session.insert(KEY, &kept) {
             Err(error) if error.is_too_large() => session.insert(KEY, &Kept { id_token: None, ..kept }),
             inserted => inserted,
@@ -101,6 +105,11 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("issuer", &self.issuer).field("claims", &self.claims).finish_non_exhaustive()
     }
+}
+
+/// The name under which it is noted that a session of a provider ended.
+pub(crate) fn ended_name(issuer: &str, sid: &str) -> String {
+    format!("ended provider session\0{}", session_name(issuer, sid))
 }
 
 /// A provider's session as the registry has it: unique among providers, and of a length that fits.

@@ -9,9 +9,10 @@
 //!
 //! # What it costs
 //!
-//! On PostgreSQL a sign-in is one statement to begin and three to complete, each one round trip: the session is read, the
-//! state is taken from it, and the user is signed in. In a session that was there already, to begin is two. A limit on the
-//! sessions of one user makes the last of the three a transaction of five. The provider is asked for its metadata and its
+//! On PostgreSQL a sign-in is one statement to begin and four to complete, each one round trip: the session is read, the
+//! state is taken from it, it is asked whether the provider's session ended meanwhile, and the user is signed in. Where the
+//! provider names no session of its own (`sid`) it is three. In a session that was there already, to begin is two. A limit
+//! on the sessions of one user makes the last statement a transaction of five. The provider is asked for its metadata and its
 //! keys once an hour, and for tokens once a sign-in.
 //!
 //! # What is defended against
@@ -32,6 +33,8 @@
 //! | O-12 | forged and repeated logout tokens | each check of Back-Channel Logout 1.0; a token works once | `each_check_of_a_logout_token_refuses_what_it_is_for`, `a_logout_token_works_once_on_all_instances` |
 //! | O-13 | front-channel logout | not offered: it needs cookies that browsers no longer send from a frame | – |
 //! | O-14 | open redirects at the sign-out | the browser comes back to the site of the redirect URL only | `a_sign_out_leads_back_to_this_site_alone` |
+//! | O-15 | a sign-in under way when the user is signed out | it counts from its beginning; that a session of the provider ended is noted | `a_sign_in_under_way_does_not_outlive_a_revocation`, `a_sign_in_under_way_does_not_outlive_a_logout_at_the_provider` |
+//! | O-16 | a provider that remembers the user, taken for a fresh proof (ASVS 7.5.1) | `auth_time` counts, and none is none | `a_user_whom_the_provider_remembered_has_not_just_proved_who_they_are` |
 //!
 //! Not offered, too: the implicit and the hybrid flow, `response_mode=form_post` (a cookie with `SameSite=Lax` does not come
 //! along with another site's POST), request objects, encrypted tokens, client authentication by private key.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sessile_core::{End, MemoryStore, Page, UserId};
-use sessile_oidc::{BackChannel, LoginError, LoginFlow};
+use sessile_oidc::{BackChannel, Callback, LoginError, LoginFlow};
 use sessile_sqlite::SqliteStore;
 use sessile_testkit::provider::{Behaviour, CLIENT_ID, Signature};
 use sessile_testkit::spy::Call;
 
-use crate::support::{Browser, DAY, HOUR, House, sessions, start};
+use crate::support::{Browser, DAY, HOUR, House, MINUTE, sessions, start};
 
 fn receiver(house: &House) -> BackChannel {
     BackChannel::new(house.flow.clone(), |_: &str, subject: &str| Some(UserId::from(subject)))
@@ -81,6 +81,79 @@ async fn what_is_in_flight_does_not_undo_a_logout() {
     log_out(&house, json!({ "sid": "s 1" })).await.unwrap();
     assert!(in_flight.finish().await.unwrap().is_none());
     assert_eq!(browser.owner(&house).await, None);
+}
+
+/// What becomes of a sign-in whose provider knew the user before this happened, and whose browser comes back after it.
+async fn comes_back(house: &House, query: &str, browser: &Browser) -> Result<(), u16> {
+    let exchange = browser.request(house);
+    let identity = house.flow.complete(&exchange, &Callback::from_query(query)).await;
+    let identity = identity.map_err(|error| error.status())?;
+    identity.sign_in(&exchange.session().await.unwrap(), identity.subject.as_str()).unwrap();
+    exchange.finish().await.map(|_| ()).map_err(|error| error.status())
+}
+
+#[tokio::test]
+async fn a_sign_in_under_way_does_not_outlive_a_revocation() {
+    let house = House::new().await;
+    let mut browser = Browser::default();
+    let query = browser.begin(&house).await;
+    house.clock.advance(Duration::from_secs(5));
+    house.sessions.devices().revoke_all(&"alice".into(), "stolen").await.unwrap();
+    house.clock.advance(Duration::from_secs(5));
+    assert_eq!(comes_back(&house, &query, &browser).await, Err(409));
+    assert_eq!(browser.owner(&house).await, None);
+    browser.sign_in(&house).await.unwrap();
+    assert_eq!(browser.owner(&house).await.as_deref(), Some("alice"), "a sign-in that begins later is none of that");
+}
+
+#[tokio::test]
+async fn a_sign_in_under_way_does_not_outlive_a_logout_at_the_provider() {
+    for (claims, expected) in [
+        (json!({ "sid": "session 1", "sub": "alice" }), Err(400)),
+        (json!({ "sub": "alice" }), Err(409)),
+        (json!({ "sid": "session 2" }), Ok(())),
+        (json!({ "sub": "bob" }), Ok(())),
+    ] {
+        let house = House::new().await;
+        let mut browser = Browser::default();
+        let query = browser.begin(&house).await;
+        house.clock.advance(Duration::from_secs(5));
+        log_out(&house.another(), claims.clone()).await.unwrap();
+        house.clock.advance(14 * MINUTE);
+        assert_eq!(comes_back(&house, &query, &browser).await, expected, "{claims}");
+        assert_eq!(browser.request(&house).session().await.unwrap().owner(), None, "under the old id");
+    }
+}
+
+/// Of a token with `sid` this holds only until the callback has asked for it, which is milliseconds before its response leaves.
+#[tokio::test]
+async fn a_callback_that_is_being_answered_does_not_outlive_a_logout_of_the_user() {
+    let house = House::new().await;
+    let mut browser = Browser::default();
+    let query = browser.begin(&house).await;
+    let exchange = browser.request(&house);
+    let identity = house.flow.complete(&exchange, &Callback::from_query(&query)).await.unwrap();
+    house.clock.advance(Duration::from_millis(5));
+    log_out(&house, json!({ "sub": "alice" })).await.unwrap();
+    identity.sign_in(&exchange.session().await.unwrap(), "alice").unwrap();
+    assert!(exchange.finish().await.unwrap_err().is_gone());
+    assert_eq!(browser.owner(&house).await, None);
+}
+
+/// A password reset, say: the request that revokes what there was is the one that signs in.
+#[tokio::test]
+async fn a_callback_that_revokes_the_others_signs_in() {
+    let house = House::new().await;
+    let mut other = signed_in(&house, "alice", None).await;
+    let mut browser = Browser::default();
+    let query = browser.begin(&house).await;
+    house.clock.advance(Duration::from_secs(5));
+    let exchange = browser.request(&house);
+    let identity = house.flow.complete(&exchange, &Callback::from_query(&query)).await.unwrap();
+    assert_eq!(exchange.devices().revoke_all(&"alice".into(), "one device at a time").await.unwrap(), 1);
+    identity.sign_in(&exchange.session().await.unwrap(), "alice").unwrap();
+    browser.receive(exchange.finish().await.unwrap());
+    assert_eq!([browser.owner(&house).await.as_deref(), other.owner(&house).await.as_deref()], [Some("alice"), None]);
 }
 
 #[tokio::test]
@@ -217,24 +290,30 @@ async fn a_long_lived_logout_token_is_remembered_as_long_as_it_is_accepted() {
     assert_eq!(error.failed_check(), Some("iat"), "then it is too old");
 }
 
+/// The token does nothing for good while the store refuses this call.
+async fn fails(house: &House, call: Call, token: &str) {
+    house.store.fail_all(call);
+    let error = receiver(house).receive(&house.sessions, token).await.unwrap_err();
+    assert!(error.is_unavailable(), "{call:?}: {error:?}");
+    house.store.work();
+}
+
 #[tokio::test]
 async fn a_logout_that_failed_can_be_sent_again() {
     let house = House::new().await;
     let mut browser = signed_in(&house, "alice", Some("s 1")).await;
     let token = house.provider.logout_token(json!({ "sid": "s 1" }));
-    for call in [Call::Load, Call::RevokeProviderSession, Call::Insert] {
-        house.store.fail_all(call);
-        let error = receiver(&house).receive(&house.sessions, &token).await.unwrap_err();
-        assert!(error.is_unavailable(), "{call:?}: {error:?}");
-        house.store.work();
+    for call in [Call::Load, Call::Insert, Call::RevokeProviderSession] {
+        fails(&house, call, &token).await;
     }
-    assert_eq!(
-        receiver(&house).receive(&house.sessions, &token).await.unwrap().sessions,
-        0,
-        "it had ended before the note"
-    );
+    assert_eq!(receiver(&house).receive(&house.sessions, &token).await.unwrap().sessions, 1);
     assert_eq!(browser.owner(&house).await, None);
     assert!(receiver(&house).receive(&house.sessions, &token).await.unwrap_err().is_replayed());
+    let mut browser = signed_in(&house, "alice", Some("s 2")).await;
+    let token = house.provider.logout_token(json!({ "sub": "alice" }));
+    fails(&house, Call::Insert, &token).await;
+    assert_eq!(browser.owner(&house).await, None, "it ended before the token was noted as used");
+    assert_eq!(receiver(&house).receive(&house.sessions, &token).await.unwrap().sessions, 0);
 }
 
 #[tokio::test]

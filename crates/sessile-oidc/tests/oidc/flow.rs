@@ -85,18 +85,18 @@ async fn a_sign_in_outlives_a_restart_of_everything_but_the_file() {
 }
 
 #[tokio::test]
-async fn a_sign_in_costs_one_write_to_begin_and_three_calls_to_complete() {
+async fn a_sign_in_costs_one_write_to_begin_and_four_calls_to_complete() {
     let house = House::new().await;
     let mut browser = Browser::default();
     let query = browser.begin(&house).await;
     assert_eq!(house.store.calls(), [Call::Insert]);
     house.store.clear();
     browser.complete(&house, &query).await.unwrap();
-    assert_eq!(house.store.calls(), [Call::Load, Call::Update, Call::SignIn]);
+    assert_eq!(house.store.calls(), [Call::Load, Call::Update, Call::Load, Call::SignIn]);
     house.store.clear();
     let query = browser.begin(&house).await;
     browser.complete(&house, &query).await.unwrap();
-    let again = [Call::Load, Call::Update, Call::Load, Call::Update, Call::SignIn];
+    let again = [Call::Load, Call::Update, Call::Load, Call::Update, Call::Load, Call::SignIn];
     assert_eq!(house.store.calls(), again, "in a session that is there already");
     let asked = |endpoint| house.provider.requests(endpoint);
     assert_eq!((asked(Endpoint::Metadata), asked(Endpoint::Keys), asked(Endpoint::Token)), (1, 1, 2));

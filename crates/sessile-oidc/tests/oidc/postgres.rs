@@ -31,7 +31,7 @@ async fn cost(cluster: &Cluster, house: &House) -> [i64; 2] {
 }
 
 #[tokio::test]
-async fn a_sign_in_costs_one_statement_to_begin_and_three_to_complete() {
+async fn a_sign_in_costs_one_statement_to_begin_and_four_to_complete() {
     let cluster = Cluster::start_with(&[("shared_preload_libraries", "pg_stat_statements")]);
     let client = cluster.superuser_client("postgres").await;
     client.batch_execute("CREATE EXTENSION pg_stat_statements").await.unwrap();
@@ -44,9 +44,11 @@ async fn a_sign_in_costs_one_statement_to_begin_and_three_to_complete() {
         let house = House::new().await;
         let config = || Config::new(SECRET).unwrap().clock(house.clock.clone());
         let plain = House { sessions: sessile_core::Sessions::new(store.clone(), config()), ..house.clone() };
-        assert_eq!(cost(&cluster, &plain).await, [1, 3], "{kind}");
+        assert_eq!(cost(&cluster, &plain).await, [1, 4], "{kind}");
         let limited = config().max_sessions_per_user(5, AtLimit::EvictOldest);
         let limited = House { sessions: sessile_core::Sessions::new(store, limited), ..house };
-        assert_eq!(cost(&cluster, &limited).await, [1, 7], "{kind}: a limit takes a transaction of five");
+        assert_eq!(cost(&cluster, &limited).await, [1, 8], "{kind}: a limit takes a transaction of five");
+        plain.behave(|provider| provider.sid = None);
+        assert_eq!(cost(&cluster, &plain).await, [1, 3], "{kind}: there is no session of the provider to ask about");
     }
 }
