@@ -18,7 +18,7 @@ use crate::profile::{Api, Profile};
 use crate::provider::{Metadata, Provider, TokenKind};
 use crate::return_to::local_path;
 use crate::secret::Secret;
-use crate::settings::{LoginFlowBuilder, Settings, check_param};
+use crate::settings::{LoginFlowBuilder, Settings, check_param, set_param};
 use crate::tame::tame;
 use crate::token::Tokens;
 use crate::{LoginError, id_token};
@@ -88,14 +88,16 @@ impl Begin {
         self
     }
 
-    /// One more parameter of this authorization request, like `login_hint` or `prompt`.
+    /// One more parameter of this authorization request, like `login_hint` or `prompt`. It replaces one of the same name, and
+    /// that of [`LoginFlowBuilder::extra_param`] too.
     #[must_use]
     pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.params.push((name.into(), value.into()));
+        set_param(&mut self.params, name.into(), value.into());
         self
     }
 
-    /// [`LoginFlowBuilder::max_age`] for this sign-in. Zero: the user has to prove now who they are.
+    /// [`LoginFlowBuilder::max_age`] for this sign-in. Zero: the user has to prove now who they are, and `prompt=login` says so
+    /// too, unless `prompt` is set otherwise.
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
@@ -286,7 +288,14 @@ fn authorization_url(
     if !pending.acr_values.is_empty() {
         query.append_pair("acr_values", &pending.acr_values.join(" "));
     }
-    query.extend_pairs(settings.params.iter().chain(params));
+    // A provider that does not know `max_age` knows this.
+    let is_named = |name: &str| settings.params.iter().chain(params).any(|(own, _)| own == name);
+    if pending.max_age == Some(0) && !is_named("prompt") {
+        query.append_pair("prompt", "login");
+    }
+    let is_replaced = |name: &str| params.iter().any(|(own, _)| own == name);
+    query.extend_pairs(settings.params.iter().filter(|(name, _)| !is_replaced(name)));
+    query.extend_pairs(params);
     drop(query);
     url
 }

@@ -15,6 +15,9 @@ use crate::jws::Algorithm;
 use crate::pending::Pending;
 use crate::secret::Secret;
 
+/// How far clocks may differ where the user has to prove now who they are: a minute would let in a proof of just before.
+const LEEWAY_OF_NOW: Duration = Duration::from_secs(10);
+
 /// Checks the claims of an ID token that came with this access token, for this sign-in, at this time.
 pub(crate) fn check(
     claims: &Claims,
@@ -27,7 +30,7 @@ pub(crate) fn check(
     check_nonce(claims, pending)?;
     check_times(claims, pending.begun_at(), now)?;
     check_at_hash(claims, algorithm, access_token)?;
-    check_auth_time(claims, pending.max_age.map(Duration::from_secs), now)?;
+    check_auth_time(claims, pending, now)?;
     check_acr(claims, &pending.acr_values)
 }
 
@@ -72,15 +75,21 @@ fn check_at_hash(claims: &Claims, algorithm: Algorithm, access_token: Option<&Se
     }
 }
 
-/// Step 13.
-fn check_auth_time(claims: &Claims, max_age: Option<Duration>, now: SystemTime) -> Result<(), LoginError> {
+/// Step 13. The proof has to be fresh when the sign-in begins: how long the user then reads a page of the provider's says
+/// nothing about it.
+fn check_auth_time(claims: &Claims, pending: &Pending, now: SystemTime) -> Result<(), LoginError> {
     claims.check_past("auth_time", now)?;
-    let Some(max_age) = max_age else { return Ok(()) };
-    let ago = now.duration_since(claims.required_time("auth_time")?).unwrap_or_default();
-    if ago > max_age.saturating_add(LEEWAY) {
+    let Some(max_age) = pending.max_age.map(Duration::from_secs) else { return Ok(()) };
+    let before = pending.begun_at().duration_since(claims.required_time("auth_time")?).unwrap_or_default();
+    let leeway = if max_age.is_zero() { LEEWAY_OF_NOW } else { LEEWAY };
+    if before > max_age.saturating_add(leeway) {
         return Err(LoginError::token(
             "auth_time",
-            format!("expected the user to have signed in within {max_age:?}, found it {} s ago", ago.as_secs()),
+            format!(
+                "expected the user to have proved who they are at most {} s before this sign-in began, found {} s",
+                max_age.as_secs(),
+                before.as_secs()
+            ),
         ));
     }
     Ok(())

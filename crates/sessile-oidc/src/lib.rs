@@ -34,7 +34,7 @@
 //! | O-13 | front-channel logout | not offered: it needs cookies that browsers no longer send from a frame | – |
 //! | O-14 | open redirects at the sign-out | the browser comes back to the site of the redirect URL only | `a_sign_out_leads_back_to_this_site_alone` |
 //! | O-15 | a sign-in under way when the user is signed out | it counts from its beginning; that a session of the provider ended is noted | `a_sign_in_under_way_does_not_outlive_a_revocation`, `a_sign_in_under_way_does_not_outlive_a_logout_at_the_provider` |
-//! | O-16 | a provider that remembers the user, taken for a fresh proof (ASVS 7.5.1) | `auth_time` counts, and none is none | `a_user_whom_the_provider_remembered_has_not_just_proved_who_they_are` |
+//! | O-16 | a provider that remembers the user, taken for a fresh proof (ASVS 7.5.1) | `auth_time` counts, and none is none | `a_user_whom_the_provider_remembered_has_not_just_proved_who_they_are`, `a_proof_from_before_the_sign_in_is_refused_where_a_new_one_was_asked_for` |
 //!
 //! Not offered, too: the implicit and the hybrid flow, `response_mode=form_post` (a cookie with `SameSite=Lax` does not come
 //! along with another site's POST), request objects, encrypted tokens, client authentication by private key.

@@ -16,7 +16,7 @@ use crate::profile::{Profile, UserDocument};
 use crate::secret::Secret;
 
 /// Parameters of the authorization request that belong to the protocol.
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 14] = [
     "response_type",
     "response_mode",
     "client_id",
@@ -29,6 +29,8 @@ const RESERVED: [&str; 12] = [
     "request",
     "request_uri",
     "client_secret",
+    "max_age",
+    "acr_values",
 ];
 
 /// The endpoints of a provider that has no metadata.
@@ -118,7 +120,7 @@ impl LoginFlowBuilder {
         self
     }
 
-    /// How long ago the user may have proved to the provider who they are. Default: the provider decides.
+    /// How long before a sign-in begins the user may have proved to the provider who they are. Default: the provider decides.
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
@@ -132,10 +134,10 @@ impl LoginFlowBuilder {
         self
     }
 
-    /// One more parameter of the authorization request, like `audience` or `ui_locales`.
+    /// One more parameter of the authorization request, like `audience` or `ui_locales`. It replaces one of the same name.
     #[must_use]
     pub fn extra_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.params.push((name.into(), value.into()));
+        set_param(&mut self.params, name.into(), value.into());
         self
     }
 
@@ -250,11 +252,18 @@ impl fmt::Debug for LoginFlowBuilder {
     }
 }
 
+/// Each parameter may be there once (RFC 6749 section 3.1).
+pub(crate) fn set_param(params: &mut Vec<(String, String)>, name: String, value: String) {
+    params.retain(|(own, _)| *own != name);
+    params.push((name, value));
+}
+
 /// Refuses what the protocol sets itself.
 pub(crate) fn check_param(name: &str) -> Result<(), Error> {
     if RESERVED.contains(&name) {
         return Err(Error::config(format!(
-            "expected a parameter beside the protocol's own, found {name:?}, which the sign-in sets itself"
+            "expected a parameter beside the protocol's own, found {name:?}, which the sign-in sets itself; max_age and \
+             acr_values have methods of their own"
         )));
     }
     Ok(())

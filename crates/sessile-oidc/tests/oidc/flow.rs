@@ -286,6 +286,24 @@ async fn a_second_proof_can_be_asked_for() {
 }
 
 #[tokio::test]
+async fn each_parameter_is_sent_once_and_the_later_one_counts() {
+    let house = House::with(|builder| builder.extra_param("ui_locales", "de").extra_param("ui_locales", "fr")).await;
+    let now = std::time::Duration::ZERO;
+    let cases = [
+        (Begin::new("/"), "ui_locales", vec!["fr"]),
+        (Begin::new("/").param("ui_locales", "en").param("ui_locales", "it"), "ui_locales", vec!["it"]),
+        (Begin::new("/").max_age(MINUTE), "prompt", vec![]),
+        (Begin::new("/").max_age(now), "prompt", vec!["login"]),
+        (Begin::new("/").max_age(now).param("prompt", "select_account"), "prompt", vec!["select_account"]),
+    ];
+    for (begin, name, expected) in cases {
+        let url = Browser::default().try_begin(&house, begin).await.unwrap();
+        let found: Vec<_> = url.query_pairs().filter(|(own, _)| own == name).map(|(_, value)| value).collect();
+        assert_eq!(found, expected, "{url}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_whom_the_provider_remembered_has_not_just_proved_who_they_are() {
     let house = House::new().await;
     let now = i64::try_from(start().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap();
@@ -316,6 +334,8 @@ async fn what_goes_along_is_bounded_and_cannot_touch_the_protocol() {
         Begin::new("/").with_data("a", "x".repeat(3_000)),
         Begin::new("/").param("redirect_uri", "https://evil.example"),
         Begin::new("/").param("state", "mine"),
+        Begin::new("/").param("max_age", "86400"),
+        Begin::new("/").param("acr_values", "low"),
     ] {
         assert_eq!(browser.try_begin(&house, begin).await.unwrap_err().code(), "misuse");
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sessile_core::Clock as _;
 use sessile_oidc::{Algorithm, Begin, LoginError};
 use sessile_testkit::provider::{Change, Endpoint, Provider, Signature};
 
@@ -213,6 +214,29 @@ async fn an_old_proof_or_none_is_refused_where_a_fresh_one_was_asked_for() {
         match Browser::default().sign_in(&house).await {
             Ok(_) => assert!(accepted, "{case}"),
             Err(error) => assert_eq!((accepted, why(&error)), (false, "auth_time"), "{case}"),
+        }
+    }
+}
+
+/// The proof is compared with when it was asked for: a page of the provider's that is read slowly takes nothing from it.
+#[tokio::test]
+async fn a_proof_from_before_the_sign_in_is_refused_where_a_new_one_was_asked_for() {
+    let house = House::new().await;
+    for (seconds_after, accepted) in [(-11, false), (-10, true), (0, true), (10, true), (-59, false), (-3_600, false)] {
+        let began = house.clock.now();
+        let mut browser = Browser::default();
+        let url = browser.try_begin(&house, Begin::new("/").max_age(Duration::ZERO)).await.unwrap();
+        let seconds = i64::try_from(began.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap();
+        house.behave(|provider| provider.claims = set("auth_time", json!(seconds + seconds_after)));
+        house.clock.advance(5 * MINUTE);
+        let query = house.provider.visit(url.as_str()).await;
+        match browser.complete(&house, &query).await {
+            Ok(_) => assert!(accepted, "{seconds_after}"),
+            Err(error) => {
+                assert_eq!((accepted, why(&error)), (false, "auth_time"), "{seconds_after}");
+                let words = format!("at most 0 s before this sign-in began, found {} s", -seconds_after);
+                assert!(error.to_string().contains(&words), "{error}");
+            }
         }
     }
 }
