@@ -69,7 +69,10 @@ pub(crate) enum Edit {
     },
     Idle {
         idle: Duration,
-        until_sign_in: bool,
+    },
+    IdleUntilSignIn {
+        idle: Duration,
+        at: SystemTime,
     },
     Remember {
         span: Duration,
@@ -125,10 +128,8 @@ impl Edit {
             }
             Self::Authenticated { at } => record.meta.authenticate(*at),
             Self::Proved { at } => record.meta.prove(*at),
-            Self::Idle { idle, until_sign_in } => {
-                set_idle(record, config, Some(*idle));
-                record.meta.until_sign_in = until_sign_in.then_some(true);
-            }
+            Self::Idle { idle } => set_idle(record, config, Some(*idle)),
+            Self::IdleUntilSignIn { idle, at } => until_sign_in(record, config, *idle, *at),
             Self::Remember { span, at } => {
                 record.meta.until_sign_in = None;
                 let age = at.duration_since(record.began().unwrap_or(record.created_at)).unwrap_or_default();
@@ -157,12 +158,28 @@ impl Edit {
 
 /// Gives the session an idle lifetime of its own, or the configured one again.
 fn set_idle(record: &mut Record, config: &Config, idle: Option<Duration>) {
-    record.meta.until_sign_in = None;
+    if record.meta.until_sign_in.take().is_some() {
+        record.meta.absolute = None;
+    }
     if config.express {
         let configured = config.cookie.persistent.then_some(config.lifetime.idle);
         record.cookie.set_max_age(idle.or(configured));
     } else {
         record.meta.idle = idle.map(millis);
+    }
+}
+
+/// Gives the session a lifetime until somebody signs in. A session that is there for that alone ends with it, used or not.
+fn until_sign_in(record: &mut Record, config: &Config, idle: Duration, at: SystemTime) {
+    let was_until = record.meta.until_sign_in.is_some() && record.meta.absolute.is_some();
+    let is_for_that_alone = record.revision.is_none() || was_until;
+    let idle = idle.min(config.lifetime.idle);
+    set_idle(record, config, Some(idle));
+    record.meta.until_sign_in = Some(true);
+    if is_for_that_alone {
+        let age = at.duration_since(record.created_at).unwrap_or_default();
+        let end = age.saturating_add(idle);
+        record.meta.absolute = Some(millis(config.lifetime.absolute.map_or(end, |absolute| absolute.min(end))));
     }
 }
 

@@ -317,7 +317,7 @@ pub(crate) struct Meta {
     /// This session's own absolute lifetime, where it differs from the configured one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) absolute: Option<u64>,
-    /// The idle lifetime goes back to the configured one when somebody signs in.
+    /// The lifetimes go back to the configured ones when somebody signs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until_sign_in: Option<bool>,
     /// Whether the browser keeps the cookie when it closes, where it differs from the configured answer.

@@ -395,16 +395,23 @@ impl Session {
     /// # Errors
     /// When the response has left.
     pub fn set_idle(&self, idle: Duration) -> Result<(), Error> {
-        self.edit(Edit::Idle { idle, until_sign_in: false })
+        self.edit(Edit::Idle { idle })
     }
 
-    /// Gives this session its own idle lifetime until somebody signs in to it: then the configured one holds again. For
-    /// what is kept before a sign-in and is soon worth nothing.
+    /// Gives this session its own idle lifetime until somebody signs in to it: then the configured ones hold again. For what
+    /// is kept before a sign-in and is soon worth nothing. It is no longer than the configured one. A session that is new ends
+    /// after that time, used or not; called again before the sign-in, it has that time again.
     ///
     /// # Errors
     /// When the response has left.
     pub fn set_idle_until_sign_in(&self, idle: Duration) -> Result<(), Error> {
-        self.edit(Edit::Idle { idle, until_sign_in: true })
+        let at = self.now();
+        self.edit(Edit::IdleUntilSignIn { idle, at })
+    }
+
+    /// Whether [`set_idle_until_sign_in`](Session::set_idle_until_sign_in) holds.
+    pub fn lives_until_sign_in(&self) -> bool {
+        self.lock().record.meta.until_sign_in.is_some()
     }
 
     /// "Remember me": keeps this session, and the cookie, for this long, used or not.

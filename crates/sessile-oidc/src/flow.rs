@@ -142,8 +142,9 @@ impl LoginFlow {
         Self { shared: Arc::new(Shared { settings, provider }) }
     }
 
-    /// Begins a sign-in: notes it in the session, and gives the URL to send the browser to. A session that was new lives for
-    /// 15 minutes, until somebody signs in to it.
+    /// Begins a sign-in: notes it in the session, and gives the URL to send the browser to. A session that is there
+    /// for that alone ends 15 minutes later, used or not, unless somebody signs in to it; sooner, if the configured idle
+    /// lifetime is shorter.
     ///
     /// # Errors
     /// When the provider's metadata are not known yet and cannot be fetched, or cannot be used; when the session cannot

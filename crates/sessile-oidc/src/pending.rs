@@ -65,9 +65,10 @@ impl Pending {
         now.duration_since(self.begun_at()).is_ok_and(|age| age > LIFETIME)
     }
 
-    /// Keeps it in the session under its state. A session that is new lives no longer than its sign-in may take.
+    /// Keeps it in the session under its state. A session that is there for that alone lives no longer than
+    /// its last sign-in may take.
     pub(crate) fn put(self, session: &Session, state: &Secret) -> Result<(), LoginError> {
-        if session.stored_document().is_none() {
+        if session.stored_document().is_none() || session.lives_until_sign_in() {
             session.set_idle_until_sign_in(LIFETIME)?;
         }
         let name = state.hash();

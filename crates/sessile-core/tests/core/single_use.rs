@@ -233,6 +233,63 @@ fn a_lifetime_until_the_sign_in_ends_with_it() {
 }
 
 #[test]
+fn a_session_for_a_sign_in_ends_with_it_used_or_not() {
+    let (sessions, _, clock) = house(config());
+    let mut browser = Browser::default();
+    let begin = |session: &Session| {
+        session.insert("a", &1).unwrap();
+        session.set_idle_until_sign_in(15 * MINUTE).unwrap();
+    };
+    browser.visit(&sessions, begin);
+    let start = clock.now();
+    for minute in 1..30_u32 {
+        clock.advance(MINUTE);
+        browser.visit(&sessions, |session| {
+            session.insert("used", &minute).unwrap();
+            if minute == 14 {
+                begin(session);
+            }
+            let end = if minute < 14 { 15 * MINUTE } else { 29 * MINUTE };
+            assert_eq!((session.keys().len(), session.expires_at()), (2, start + end), "{minute}");
+        });
+    }
+    clock.advance(MINUTE);
+    browser.visit(&sessions, |session| assert_eq!(session.keys(), Vec::<String>::new()));
+}
+
+#[test]
+fn a_session_that_was_there_already_ends_when_it_is_not_used() {
+    let (sessions, _, clock) = house(config());
+    let mut browser = Browser::default();
+    browser.visit(&sessions, |session| session.insert("cart", &1)).unwrap();
+    browser.visit(&sessions, |session| session.set_idle_until_sign_in(15 * MINUTE)).unwrap();
+    for _ in 0..4 {
+        clock.advance(10 * MINUTE);
+        browser.visit(&sessions, |session| {
+            assert!(session.lives_until_sign_in());
+            assert_eq!((session.get("cart").unwrap(), session.expires_at()), (Some(1), clock.now() + 15 * MINUTE));
+        });
+    }
+}
+
+#[test]
+fn a_lifetime_until_the_sign_in_is_no_longer_than_the_configured_one() {
+    for (config, expected) in [
+        (config().idle(5 * MINUTE), 5 * MINUTE),
+        (config().absolute(10 * MINUTE), 10 * MINUTE),
+        (express().max_age(5 * MINUTE), 5 * MINUTE),
+    ] {
+        let (sessions, store, clock) = house(config);
+        let mut browser = Browser::default();
+        browser.visit(&sessions, |session| {
+            session.insert("a", &1).unwrap();
+            session.set_idle_until_sign_in(15 * MINUTE).unwrap();
+        });
+        assert_eq!(store.live(clock.now())[0].expires_at, clock.now() + expected);
+    }
+}
+
+#[test]
 fn a_lifetime_that_was_chosen_for_good_outlives_the_sign_in() {
     let choices: [fn(&Session); 3] = [
         |session| session.set_idle(2 * DAY).unwrap(),

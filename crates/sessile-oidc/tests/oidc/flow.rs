@@ -163,6 +163,30 @@ async fn a_session_that_is_new_lives_fifteen_minutes_until_the_sign_in() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_there_for_a_sign_in_ends_with_the_last_one_used_or_not() {
+    let house = House::new().await;
+    let mut browser = Browser::default();
+    browser.begin(&house).await;
+    house.clock.advance(14 * MINUTE);
+    let query = browser.begin(&house).await;
+    house.clock.advance(14 * MINUTE);
+    browser.visit(&house, |session| session.insert("used", &1)).await.unwrap();
+    let mut unused = browser.clone();
+    browser.complete(&house, &query).await.unwrap();
+    house.clock.advance(HOUR);
+    assert_eq!(browser.owner(&house).await.as_deref(), Some("alice"), "a sign-in gives it the usual life");
+    assert_eq!(unused.visit(&house, |session| session.keys()).await, Vec::<String>::new());
+    let mut kept_alive = Browser::default();
+    kept_alive.begin(&house).await;
+    for _ in 0..3 {
+        house.clock.advance(5 * MINUTE);
+        kept_alive.visit(&house, |session| session.insert("used", &1)).await.unwrap();
+    }
+    house.clock.advance(std::time::Duration::from_millis(1));
+    assert_eq!(kept_alive.visit(&house, |session| session.keys()).await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_session_with_a_cart_keeps_its_cart_and_its_lifetime() {
     let house = House::new().await;
     let mut browser = Browser::default();
