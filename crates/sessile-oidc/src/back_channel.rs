@@ -10,6 +10,7 @@ use sessile_core::{Error, Sessions, UserId};
 
 use crate::LoginError;
 use crate::claims::{Claims, LEEWAY};
+use crate::error::Task;
 use crate::flow::{LoginFlow, Shared};
 use crate::identity::{ended_name, session_name};
 use crate::pending::LIFETIME;
@@ -83,7 +84,7 @@ impl BackChannel {
     /// When the token is not accepted, the provider's keys cannot be fetched, or the store fails; then the provider may
     /// send it again. It was logged already.
     pub async fn receive(&self, sessions: &Sessions, logout_token: &str) -> Result<LoggedOut, LoginError> {
-        self.received(sessions, logout_token).await.inspect_err(LoginError::log)
+        self.received(sessions, logout_token).await.map_err(|error| error.logged(Task::LogoutToken))
     }
 
     async fn received(&self, sessions: &Sessions, logout_token: &str) -> Result<LoggedOut, LoginError> {

@@ -1,5 +1,5 @@
 //! What was fetched from the provider and holds for a while: its metadata, its keys. One fetches and the others share the
-//! answer. A failure is never kept; what was there before it goes on serving.
+//! answer. What was there before a failure goes on serving; where there was nothing, the failure is the answer for a moment.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -14,19 +14,22 @@ const FRESH: Duration = Duration::from_secs(60 * 60);
 /// How long after a fetch there is none again, whoever asks for what is not there.
 const REST: Duration = Duration::from_secs(30);
 
+/// How long after a failure, where there is nothing to serve, nobody is asked again.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// Cloning gives another view of the same answer.
 pub(crate) struct Cache<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
-    entry: Mutex<Option<Entry<T>>>,
+    kept: Mutex<Kept<T>>,
     /// Who may fetch: one at a time.
     turn: Arc<Semaphore>,
 }
 
-struct Entry<T> {
-    value: Arc<T>,
-    fetched_at: SystemTime,
-    tried_at: SystemTime,
+enum Kept<T> {
+    Nothing,
+    Failure { error: LoginError, tried_at: SystemTime },
+    Answer { value: Arc<T>, fetched_at: SystemTime, tried_at: SystemTime },
 }
 
 impl<T> Clone for Cache<T> {
@@ -37,7 +40,7 @@ impl<T> Clone for Cache<T> {
 
 impl<T> Default for Cache<T> {
     fn default() -> Self {
-        Self(Arc::new(Shared { entry: Mutex::default(), turn: Arc::new(Semaphore::new(1)) }))
+        Self(Arc::new(Shared { kept: Mutex::new(Kept::Nothing), turn: Arc::new(Semaphore::new(1)) }))
     }
 }
 
@@ -50,12 +53,12 @@ impl<T: Send + Sync + 'static> Cache<T> {
         serves: impl Fn(&T) -> bool,
         fetch: impl Future<Output = Result<T, LoginError>> + Send + 'static,
     ) -> Result<Arc<T>, LoginError> {
-        if let Some(value) = self.usable(now, &serves) {
-            return Ok(value);
+        if let Some(known) = self.known(now, &serves) {
+            return known;
         }
         let turn = self.0.turn.clone().acquire_owned().await;
-        if let Some(value) = self.usable(now, &serves) {
-            return Ok(value);
+        if let Some(known) = self.known(now, &serves) {
+            return known;
         }
         let cache = self.clone();
         let fetching = tokio::spawn(async move {
@@ -67,30 +70,37 @@ impl<T: Send + Sync + 'static> Cache<T> {
     }
 
     /// What is there, unless a fetch is due.
-    fn usable(&self, now: SystemTime, serves: impl Fn(&T) -> bool) -> Option<Arc<T>> {
-        let slot = self.0.entry.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = slot.as_ref()?;
-        let is_good = is_within(FRESH, entry.fetched_at, now) && serves(&entry.value);
-        (is_good || is_within(REST, entry.tried_at, now)).then(|| entry.value.clone())
+    fn known(&self, now: SystemTime, serves: impl Fn(&T) -> bool) -> Option<Result<Arc<T>, LoginError>> {
+        match &*self.0.kept.lock().unwrap_or_else(PoisonError::into_inner) {
+            Kept::Nothing => None,
+            Kept::Failure { error, tried_at } => is_within(PAUSE, *tried_at, now).then(|| Err(error.again())),
+            Kept::Answer { value, fetched_at, tried_at } => {
+                let is_good = is_within(FRESH, *fetched_at, now) && serves(value);
+                (is_good || is_within(REST, *tried_at, now)).then(|| Ok(value.clone()))
+            }
+        }
     }
 
     fn keep(&self, now: SystemTime, answer: Result<T, LoginError>) -> Result<Arc<T>, LoginError> {
-        let mut slot = self.0.entry.lock().unwrap_or_else(PoisonError::into_inner);
-        match (answer, &mut *slot) {
-            (Ok(value), slot) => {
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match (answer, &mut *kept) {
+            (Ok(value), kept) => {
                 let value = Arc::new(value);
-                *slot = Some(Entry { value: value.clone(), fetched_at: now, tried_at: now });
+                *kept = Kept::Answer { value: value.clone(), fetched_at: now, tried_at: now };
                 Ok(value)
             }
-            (Err(error), Some(entry)) => {
+            (Err(error), Kept::Answer { value, tried_at, .. }) => {
                 tracing::warn!(
                     ?error,
                     "what was fetched from the identity provider could not be renewed; the old is used"
                 );
-                entry.tried_at = now;
-                Ok(entry.value.clone())
+                *tried_at = now;
+                Ok(value.clone())
             }
-            (Err(error), None) => Err(error),
+            (Err(error), kept) => {
+                *kept = Kept::Failure { error: error.again(), tried_at: now };
+                Err(error)
+            }
         }
     }
 }
@@ -147,13 +157,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_is_not_kept_and_the_old_answer_serves() {
+    async fn a_failure_is_the_answer_for_five_seconds_where_there_is_no_other() {
+        let (cache, provider) = (Cache::<usize>::default(), Provider::default());
+        let first = cache.get(at(0), |_| true, provider.fetch(false)).await.unwrap_err();
+        for now in [0, 4] {
+            let again = cache.get(at(now), |_| true, provider.fetch(true)).await.unwrap_err();
+            assert_eq!((again.code(), again.to_string()), (first.code(), first.to_string()));
+            assert_ne!(again.reference(), first.reference());
+        }
+        assert_eq!(provider.fetched(), 1);
+        assert_eq!(*cache.get(at(5), |_| true, provider.fetch(true)).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_the_old_answer_serves() {
         let (cache, provider) = (Cache::default(), Provider::default());
         assert!(cache.get(at(0), |_| true, provider.fetch(false)).await.is_err());
-        assert_eq!(*cache.get(at(0), |_| true, provider.fetch(true)).await.unwrap(), 2);
-        assert_eq!(*cache.get(at(3_600), |_| true, provider.fetch(false)).await.unwrap(), 2);
-        assert_eq!(*cache.get(at(3_629), |_| true, provider.fetch(true)).await.unwrap(), 2, "not yet again");
-        assert_eq!(*cache.get(at(3_630), |_| true, provider.fetch(true)).await.unwrap(), 4);
+        assert_eq!(*cache.get(at(5), |_| true, provider.fetch(true)).await.unwrap(), 2);
+        assert_eq!(*cache.get(at(3_605), |_| true, provider.fetch(false)).await.unwrap(), 2);
+        assert_eq!(*cache.get(at(3_634), |_| true, provider.fetch(true)).await.unwrap(), 2, "not yet again");
+        assert_eq!(*cache.get(at(3_635), |_| true, provider.fetch(true)).await.unwrap(), 4);
     }
 
     #[tokio::test]

@@ -5,15 +5,21 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::tame::tame;
 
-type Source = Box<dyn StdError + Send + Sync>;
+type Source = Arc<dyn StdError + Send + Sync>;
 
-/// A sign-in, or a sign-out at the provider, that failed.
+/// Where a provider says no to this server itself.
+pub(crate) const AT_TOKEN_ENDPOINT: &str = "at the token endpoint";
+
+/// A sign-in, or a sign-out at the provider, that failed. It is in the log already, or is written there when its
+/// [`reference`](LoginError::reference) is asked for.
 ///
 /// ```
 /// # use sessile_oidc::LoginError;
@@ -30,6 +36,18 @@ struct Inner {
     reference: Box<str>,
     return_to: Option<Box<str>>,
     refusal: Option<Refusal>,
+    task: Task,
+    logged: AtomicBool,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    SignIn,
+    SignOut,
+    LogoutToken,
+    /// Whichever the session was needed for.
+    Any,
 }
 
 /// What the provider said instead of yes.
@@ -56,6 +74,8 @@ enum Kind {
     ClockSkew,
     Unreachable,
     Provider,
+    /// The provider does not know this client, or not so.
+    Client,
     Replayed,
     Misuse,
     /// The session could not be read or written; with the status that the core has for it.
@@ -79,7 +99,12 @@ impl LoginError {
     pub(crate) fn denied(at: &str, error: &str, description: Option<&str>) -> Self {
         let refusal = Refusal { error: tame(error), description: description.map(tame) };
         let words = refusal.description.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
-        let mut denied = Self::new(Kind::Denied, format!("the provider answered {:?} {at}{words}", refusal.error));
+        let kind = match error {
+            "server_error" | "temporarily_unavailable" => Kind::Unreachable,
+            "invalid_client" | "unauthorized_client" if at == AT_TOKEN_ENDPOINT => Kind::Client,
+            _ => Kind::Denied,
+        };
+        let mut denied = Self::new(kind, format!("the provider answered {:?} {at}{words}", refusal.error));
         denied.0.refusal = Some(refusal);
         denied
     }
@@ -118,13 +143,29 @@ impl LoginError {
     }
 
     fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
-        let (message, reference) = (message.into(), reference());
-        Self(Box::new(Inner { kind, message, source: None, reference, return_to: None, refusal: None }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            source: None,
+            reference: reference(),
+            return_to: None,
+            refusal: None,
+            task: Task::SignIn,
+            logged: AtomicBool::new(false),
+        }))
+    }
+
+    /// The same failure of another request.
+    pub(crate) fn again(&self) -> Self {
+        let Inner { kind, message, source, refusal, .. } = &*self.0;
+        let mut again = Self::new(*kind, message.clone());
+        (again.0.source, again.0.refusal) = (source.clone(), refusal.clone());
+        again
     }
 
     #[must_use]
-    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
-        self.0.source = Some(source.into());
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into().into());
         self
     }
 
@@ -134,8 +175,9 @@ impl LoginError {
         self
     }
 
-    /// What names this failure on the page and in the log.
+    /// What names this failure on the page and in the log, where it is by then.
     pub fn reference(&self) -> &str {
+        self.log();
         &self.0.reference
     }
 
@@ -151,7 +193,7 @@ impl LoginError {
             Kind::TokenInvalid(_) => "token_invalid",
             Kind::ClockSkew => "clock_skew",
             Kind::Unreachable => "provider_unreachable",
-            Kind::Provider => "provider_unusable",
+            Kind::Provider | Kind::Client => "provider_unusable",
             Kind::Replayed => "replayed",
             Kind::Misuse => "misuse",
             Kind::Session(_) => "session",
@@ -162,7 +204,7 @@ impl LoginError {
     pub fn status(&self) -> u16 {
         match self.0.kind {
             Kind::Unreachable => 503,
-            Kind::Provider => 502,
+            Kind::Provider | Kind::Client => 502,
             Kind::Misuse => 500,
             Kind::Session(status) => status,
             _ => 400,
@@ -227,7 +269,10 @@ impl LoginError {
             Kind::Denied => "the identity provider did not sign you in",
             Kind::Unreachable => "the identity provider cannot be reached, try again later",
             Kind::Session(503) => "the session store is not available, try again",
-            Kind::Misuse | Kind::Session(_) | Kind::Provider => "internal error",
+            Kind::Session(413) => "your session on this site holds too much for a sign-in to be begun in it",
+            Kind::Misuse | Kind::Session(_) | Kind::Provider | Kind::Client => "internal error",
+            Kind::Replayed => "this logout token was used before",
+            _ if self.0.task == Task::LogoutToken => "the logout token could not be accepted",
             _ => "the identity provider's answer could not be accepted; sign in again",
         }
     }
@@ -248,7 +293,7 @@ impl LoginError {
                 "only the provider should send browsers to the callback, with what it answered in the query"
             }
             Kind::Denied => {
-                "access_denied: the user or a rule of the provider declined; invalid_client: client id and secret; \
+                "access_denied: the user or a rule of the provider declined; \
                  invalid_grant: the code was used, too old, or the redirect URL differs from the registered one"
             }
             Kind::IssuerMismatch => {
@@ -260,35 +305,73 @@ impl LoginError {
                 "the client's registration at the provider: its id, its audience, its signature algorithm"
             }
             Kind::ClockSkew => "the clocks of this server and of the provider: one of them is not synchronised",
+            Kind::Unreachable if self.0.refusal.is_some() => {
+                "the provider's own state: it says itself that it cannot do its work now"
+            }
             Kind::Unreachable => "the provider's address, DNS, firewalls and certificates, as seen from this server",
             Kind::Provider => "the issuer URL, and the provider's metadata under /.well-known/openid-configuration",
+            Kind::Client => {
+                "invalid_client: client id and secret; unauthorized_client: the client's registration at the provider \
+                 must allow the authorization code flow"
+            }
             Kind::Replayed => "nothing, if the provider repeats itself; otherwise who else has its logout tokens",
             Kind::Misuse => "the program",
+            Kind::Session(413) => {
+                "what the application keeps in the session, and sends along with a sign-in; keep large things in a table \
+                 of their own, or raise max_data"
+            }
             Kind::Session(_) => "the session store",
         }
     }
 
+    /// Says what failed, and writes it to the log.
+    #[must_use]
+    pub(crate) fn logged(mut self, task: Task) -> Self {
+        self.0.task = task;
+        self.log();
+        self
+    }
+
     /// Writes the failure to the log, once, with its reference.
-    pub(crate) fn log(&self) {
-        let (reference, code, source) = (self.reference(), self.code(), self.0.source.as_ref());
+    fn log(&self) {
+        let Inner { reference, source, task, logged, .. } = &*self.0;
+        if logged.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (reference, code, source, words) = (&**reference, self.code(), source.as_deref(), task.words());
         let (check, what_to_check) = (self.failed_check(), self.what_to_check());
         if self.status() >= 500 {
-            tracing::error!(reference, code, source, what_to_check, "a sign-in failed: {self}");
+            tracing::error!(reference, code, source, what_to_check, "{words}: {self}");
         } else {
-            tracing::warn!(reference, code, check, what_to_check, "a sign-in failed: {self}");
+            tracing::warn!(reference, code, check, what_to_check, "{words}: {self}");
         }
     }
 }
 
+impl Task {
+    fn words(self) -> &'static str {
+        match self {
+            Self::SignIn => "a sign-in failed",
+            Self::SignOut => "a sign-out at the provider failed",
+            Self::LogoutToken => "a logout token was refused",
+            Self::Any => "a sign-in or sign-out failed",
+        }
+    }
+}
+
+/// An application makes one of these where this crate has nothing to say any more, so it is written to the log here.
 impl From<sessile_core::Error> for LoginError {
     fn from(error: sessile_core::Error) -> Self {
         if error.is_gone() {
-            return Self::unknown_state(
-                "another request ended this session or completed this sign-in at the same time",
-            )
-            .with_source(error);
+            let message = "another request ended this session or completed this sign-in at the same time";
+            return Self::unknown_state(message).with_source(error).logged(Task::SignIn);
         }
-        Self::new(Kind::Session(error.status()), "the session could not be used for a sign-in").with_source(error)
+        let message = if error.is_too_large() {
+            "the session holds too much for a sign-in to be noted in it"
+        } else {
+            "the session could not be used"
+        };
+        Self::new(Kind::Session(error.status()), message).with_source(error).logged(Task::Any)
     }
 }
 
@@ -335,6 +418,8 @@ mod tests {
 
     #[test]
     fn a_session_that_is_unavailable_is_no_fault_of_the_browser() {
+        let full = LoginError::new(Kind::Session(413), "full");
+        assert!(full.public_message().contains("too much") && full.what_to_check().contains("max_data"));
         let down = LoginError::from(sessile_core::Error::unavailable("down"));
         assert_eq!((down.status(), down.is_unavailable(), down.code()), (503, true, "session"));
     }

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::callback::Callback;
 use crate::claims::Claims;
+use crate::error::Task;
 use crate::http::Http;
 use crate::identity::{Identity, ended_name};
 use crate::pending::Pending;
@@ -64,7 +65,7 @@ pub(crate) struct Shared {
 }
 
 /// How a sign-in begins.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Begin {
     return_to: String,
     data: Map<String, Value>,
@@ -150,7 +151,7 @@ impl LoginFlow {
     /// When the provider's metadata are not known yet and cannot be fetched, or cannot be used; when the session cannot
     /// take it.
     pub async fn begin(&self, session: &Session, begin: Begin) -> Result<Url, LoginError> {
-        self.begun(session, begin).await.inspect_err(LoginError::log)
+        self.begun(session, begin).await.map_err(|error| error.logged(Task::SignIn))
     }
 
     async fn begun(&self, session: &Session, begin: Begin) -> Result<Url, LoginError> {
@@ -174,7 +175,7 @@ impl LoginFlow {
     /// # Errors
     /// Whatever there is to be said against it: see [`LoginError`]. It was logged already.
     pub async fn complete(&self, exchange: &Exchange, callback: &Callback) -> Result<Identity, LoginError> {
-        self.completed(exchange, callback).await.inspect_err(LoginError::log)
+        self.completed(exchange, callback).await.map_err(|error| error.logged(Task::SignIn))
     }
 
     async fn completed(&self, exchange: &Exchange, callback: &Callback) -> Result<Identity, LoginError> {
@@ -247,6 +248,18 @@ impl LoginFlow {
             claims,
             id_token,
         })
+    }
+}
+
+/// How much there is of each; none of it.
+impl fmt::Debug for Begin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begin")
+            .field("data", &self.data.len())
+            .field("params", &self.params.len())
+            .field("max_age", &self.max_age)
+            .field("acr_values", &self.acr_values)
+            .finish_non_exhaustive()
     }
 }
 

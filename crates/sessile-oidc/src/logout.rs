@@ -4,6 +4,7 @@
 use sessile_core::Session;
 use url::Url;
 
+use crate::error::Task;
 use crate::flow::{LoginFlow, Shared};
 use crate::identity::{KEY, Kept};
 use crate::preset::LogoutForm;
@@ -25,7 +26,7 @@ impl LoginFlow {
         back: &str,
         state: Option<&str>,
     ) -> Result<Option<Url>, LoginError> {
-        self.to_sign_out(session, back, state).await.inspect_err(LoginError::log)
+        self.to_sign_out(session, back, state).await.map_err(|error| error.logged(Task::SignOut))
     }
 
     async fn to_sign_out(&self, session: &Session, back: &str, state: Option<&str>) -> Result<Option<Url>, LoginError> {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sessile_core::{Exchange, Session};
+use sessile_core::{Error, Exchange, Session};
 
 use crate::LoginError;
 use crate::secret::{Secret, sha256};
@@ -71,10 +71,21 @@ impl Pending {
         if session.stored_document().is_none() || session.lives_until_sign_in() {
             session.set_idle_until_sign_in(LIFETIME)?;
         }
+        // A session that has room for fewer keeps the latest.
+        for most in (2..=MOST).rev() {
+            match self.clone().put_among(session, state, most) {
+                Err(error) if error.is_too_large() => {}
+                put => return Ok(put?),
+            }
+        }
+        Ok(self.put_among(session, state, 1)?)
+    }
+
+    fn put_among(self, session: &Session, state: &Secret, most: usize) -> Result<(), Error> {
         let name = state.hash();
         session.update(KEY, move |all: Option<All>| {
             let mut all = all.unwrap_or_default();
-            make_room(&mut all, self.begun_at());
+            make_room(&mut all, self.begun_at(), most);
             all.insert(name.clone(), self.clone());
             all
         })?;
@@ -96,9 +107,9 @@ impl Pending {
     }
 }
 
-fn make_room(all: &mut All, now: SystemTime) {
+fn make_room(all: &mut All, now: SystemTime, most: usize) {
     all.retain(|_, pending| !pending.is_over(now));
-    while all.len() >= MOST {
+    while all.len() >= most {
         let oldest = all.iter().min_by_key(|(name, pending)| (pending.begun_at, *name)).map(|(name, _)| name.clone());
         oldest.and_then(|name| all.remove(&name));
     }

@@ -141,7 +141,7 @@ impl Metadata {
         })?;
         metadata.check_issuer(&settings.issuer)?;
         metadata.check_endpoints(settings)?;
-        metadata.tell_of_pkce();
+        metadata.check_pkce(settings.require_s256)?;
         Ok(metadata)
     }
 
@@ -187,13 +187,20 @@ impl Metadata {
     }
 
     /// PKCE is used whatever is said here.
-    fn tell_of_pkce(&self) {
-        if self.code_challenge_methods_supported.as_ref().is_some_and(|methods| !methods.iter().any(|m| m == "S256")) {
-            tracing::warn!(
-                issuer = self.issuer,
-                "the provider does not announce PKCE with S256; a stolen code is then worth more"
-            );
+    fn check_pkce(&self, require_s256: bool) -> Result<(), LoginError> {
+        if self.code_challenge_methods_supported.as_ref().is_none_or(|methods| methods.iter().any(|m| m == "S256")) {
+            return Ok(());
         }
+        if require_s256 {
+            return Err(LoginError::provider(
+                "expected the provider to announce PKCE with S256, found other methods alone; it is required by the settings",
+            ));
+        }
+        tracing::warn!(
+            issuer = self.issuer,
+            "the provider does not announce PKCE with S256; a stolen code is then worth more"
+        );
+        Ok(())
     }
 
     /// RFC 6749 section 2.3.1: every provider that knows secrets takes them in the Authorization header, unless it says that

@@ -51,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) acr_values: Vec<String>,
     pub(crate) params: Vec<(String, String)>,
     pub(crate) algorithms: Option<Vec<Algorithm>>,
+    pub(crate) require_s256: bool,
     pub(crate) preset: Option<Preset>,
     /// Of a plain OAuth 2.0 provider.
     pub(crate) endpoints: Option<Endpoints>,
@@ -79,6 +80,7 @@ pub struct LoginFlowBuilder {
     acr_values: Vec<String>,
     params: Vec<(String, String)>,
     algorithms: Option<Vec<Algorithm>>,
+    require_s256: bool,
     preset: Option<Preset>,
     plain: Option<PlainOauth>,
     profile: Option<Arc<dyn Profile>>,
@@ -98,6 +100,7 @@ impl LoginFlowBuilder {
             acr_values: Vec::new(),
             params: Vec::new(),
             algorithms: None,
+            require_s256: false,
             preset: None,
             plain: None,
             profile: None,
@@ -146,6 +149,14 @@ impl LoginFlowBuilder {
     #[must_use]
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = Some(algorithms.into_iter().collect());
+        self
+    }
+
+    /// Refuses a provider that announces its methods of PKCE without S256. Default: no, it is used all the same and the log
+    /// has a warning. One that announces nothing is not refused: some know it and do not say so.
+    #[must_use]
+    pub fn require_s256(mut self, required: bool) -> Self {
+        self.require_s256 = required;
         self
     }
 
@@ -218,6 +229,7 @@ impl LoginFlowBuilder {
             acr_values: self.acr_values,
             params: self.params,
             algorithms: self.algorithms,
+            require_s256: self.require_s256,
             preset: self.preset,
             endpoints,
             limits: self.limits,

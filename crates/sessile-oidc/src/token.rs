@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use url::form_urlencoded;
 
+use crate::error::AT_TOKEN_ENDPOINT;
 use crate::http::{Answer, Ask};
 use crate::provider::{ClientAuth, Metadata, Provider};
 use crate::secret::Secret;
@@ -66,7 +67,7 @@ fn tokens(answer: &Answer, metadata: &Metadata) -> Result<Tokens, LoginError> {
         && let Ok(document) = answer.json(WHAT, url)
         && let Some(error) = document["error"].as_str()
     {
-        return Err(LoginError::denied("at the token endpoint", error, document["error_description"].as_str()));
+        return Err(LoginError::denied(AT_TOKEN_ENDPOINT, error, document["error_description"].as_str()));
     }
     let document = answer.document(WHAT, url)?;
     let token = |name: &str| match &document[name] {

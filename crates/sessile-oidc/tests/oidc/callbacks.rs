@@ -145,6 +145,17 @@ async fn a_provider_that_says_no_is_heard_once_and_tamed() {
 }
 
 #[tokio::test]
+async fn a_provider_that_says_that_it_is_in_trouble_may_be_tried_again() {
+    for (error, status) in [("server_error", 503), ("temporarily_unavailable", 503), ("invalid_client", 400)] {
+        let house = House::new().await;
+        house.behave(|provider| provider.denial = Some((error.to_owned(), String::new())));
+        let refused = refused(&house).await;
+        assert_eq!((refused.status(), refused.is_unavailable()), (status, status == 503), "{refused:?}");
+        assert_eq!(refused.refusal().unwrap().error, error);
+    }
+}
+
+#[tokio::test]
 async fn a_callback_with_neither_code_nor_error_is_refused() {
     let house = House::new().await;
     let mut browser = Browser::default();

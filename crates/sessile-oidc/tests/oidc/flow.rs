@@ -366,6 +366,34 @@ async fn what_goes_along_is_bounded_and_cannot_touch_the_protocol() {
     assert_eq!(browser.cookie, None, "nothing was stored");
 }
 
+#[tokio::test]
+async fn a_full_session_keeps_the_latest_sign_ins_and_one_that_is_too_full_says_so() {
+    let house = House::new().await;
+    let mut browser = Browser::default();
+    browser.visit(&house, |session| session.insert("cart", &"x".repeat(60_000))).await.unwrap();
+    let long = format!("/{}", "a".repeat(1_500));
+    let mut queries = Vec::new();
+    for _ in 0..5 {
+        let url = browser.try_begin(&house, Begin::new(&long)).await.unwrap();
+        queries.push(house.provider.visit(url.as_str()).await);
+        house.clock.advance(std::time::Duration::from_secs(1));
+    }
+    assert!(browser.complete(&house, &queries[0]).await.unwrap_err().is_unknown_state(), "it made room");
+    browser.complete(&house, &queries[4]).await.unwrap();
+    let mut full = Browser::default();
+    full.visit(&house, |session| session.insert("cart", &"x".repeat(65_000))).await.unwrap();
+    let error = full.try_begin(&house, Begin::new(&long)).await.unwrap_err();
+    assert_eq!((error.code(), error.status()), ("session", 413));
+    assert!(error.public_message().contains("holds too much") && error.what_to_check().contains("max_data"));
+}
+
+#[test]
+fn what_goes_along_is_not_printed() {
+    let begin = Begin::new("/orders/4711").with_data("voucher", "a gift").param("login_hint", "a@example.com");
+    let printed = format!("{begin:?} {begin:#?}");
+    assert!(["4711", "gift", "example"].iter().all(|word| !printed.contains(word)), "{printed}");
+}
+
 #[test]
 fn settings_that_cannot_work_are_refused() {
     let build = |issuer: &str, client: &str, callback: &str| LoginFlow::builder(issuer, client, callback).build();

@@ -91,6 +91,20 @@ async fn what_is_within_a_minute_is_accepted() {
 }
 
 #[tokio::test]
+async fn a_provider_that_takes_its_time_has_no_wrong_clock() {
+    let house = House::new().await;
+    let clock = house.clock.clone();
+    house.behave(|provider| {
+        provider.claims = Box::new(move |claims| {
+            clock.advance(2 * MINUTE);
+            claims["iat"] = seconds(120);
+            claims["exp"] = seconds(300);
+        });
+    });
+    Browser::default().sign_in(&house).await.unwrap();
+}
+
+#[tokio::test]
 async fn clocks_that_differ_are_said_to_and_by_how_much() {
     let house = House::new().await;
     for (ahead, words) in [(600, "600 s in the future"), (-600, "600 s before this sign-in began")] {

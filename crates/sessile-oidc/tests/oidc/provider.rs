@@ -15,8 +15,9 @@ fn trouble(house: &House, endpoint: Endpoint, trouble: Trouble) {
 /// What a provider can be asked for, each for the first time.
 const ASKED: [Endpoint; 3] = [Endpoint::Metadata, Endpoint::Token, Endpoint::Keys];
 
-/// A sign-in that has to fail, wherever.
+/// A sign-in that has to fail, wherever, and not because one failed a moment ago.
 async fn failing(house: &House) -> sessile_oidc::LoginError {
+    house.clock.advance(Duration::from_secs(5));
     let mut browser = Browser::default();
     match browser.try_begin(house, Begin::new("/")).await {
         Err(error) => error,
@@ -96,7 +97,31 @@ async fn a_provider_that_is_not_there_is_said_to_be_and_asked_again() {
     trouble(&house, Endpoint::Metadata, Trouble::Status(500));
     assert!(failing(&house).await.is_unavailable());
     house.provider.behave_well();
+    house.clock.advance(Duration::from_secs(5));
     Browser::default().sign_in(&house).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_provider_that_never_answered_is_asked_every_five_seconds() {
+    for endpoint in [Endpoint::Metadata, Endpoint::Keys] {
+        let house = House::new().await;
+        trouble(&house, endpoint, Trouble::Status(500));
+        for round in 1..=2 {
+            let mut references = std::collections::HashSet::new();
+            for _ in 0..20 {
+                let mut browser = Browser::default();
+                let error = match browser.try_begin(&house, Begin::new("/")).await {
+                    Ok(url) => browser.complete(&house, &house.provider.visit(url.as_str()).await).await.unwrap_err(),
+                    Err(error) => error,
+                };
+                assert!(error.is_unavailable() && references.insert(error.reference().to_owned()), "{error:?}");
+            }
+            assert_eq!(house.provider.requests(endpoint), round, "{endpoint:?}");
+            house.clock.advance(Duration::from_secs(5));
+        }
+        house.provider.behave_well();
+        Browser::default().sign_in(&house).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -159,6 +184,25 @@ async fn a_client_that_the_provider_does_not_know_is_said_to_be() {
     let error = refused(&house).await;
     assert_eq!(error.refusal().unwrap().error, "invalid_client");
     assert!(error.what_to_check().contains("invalid_client"));
+    assert_eq!((error.code(), error.status(), error.public_message()), ("provider_unusable", 502, "internal error"));
+}
+
+#[tokio::test]
+async fn a_provider_without_s256_is_refused_where_it_is_required() {
+    for (announced, is_used) in
+        [(json!(["plain"]), false), (json!([]), false), (json!(["S256"]), true), (Value::Null, true)]
+    {
+        let house = House::with(|builder| builder.require_s256(true)).await;
+        let case = announced.to_string();
+        house.behave(|provider| {
+            provider.metadata =
+                Box::new(move |metadata| metadata["code_challenge_methods_supported"] = announced.clone());
+        });
+        match Browser::default().try_begin(&house, Begin::new("/")).await {
+            Ok(_) => assert!(is_used, "{case}"),
+            Err(error) => assert_eq!((is_used, error.code()), (false, "provider_unusable"), "{case}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -72,7 +72,17 @@ async fn nothing_secret_is_logged_or_printed() {
     let receiver = BackChannel::new(house.flow.clone(), users);
     let token = house.provider.logout_token(json!({ "sub": "alice" }));
     note(&receiver.receive(&house.sessions, &token).await);
-    note(&receiver.receive(&house.sessions, &token).await);
+    let replayed = receiver.receive(&house.sessions, &token).await.unwrap_err();
+    let refused = receiver.receive(&house.sessions, "no token").await.unwrap_err();
+    for error in [&replayed, &refused] {
+        assert!(!error.public_message().contains("sign in"), "a provider reads it: {error:?}");
+        assert!(
+            log.text()
+                .lines()
+                .any(|line| { line.contains(error.reference()) && line.contains("a logout token was refused: ") })
+        );
+    }
+    note(&(replayed, refused));
     // Each way in which a sign-in fails.
     let mut failures = Vec::new();
     for signature in [Signature::None, Signature::ForeignKey, Signature::Hs256WithThePublicKey] {
@@ -103,9 +113,15 @@ async fn nothing_secret_is_logged_or_printed() {
     let query = other.begin(&house).await;
     failures.push(Browser::default().complete(&house, &query).await.unwrap_err());
     failures.push(other.complete(&house, &format!("{query}&code=again")).await.unwrap_err());
+    // What an application makes itself.
+    for error in [sessile_core::Error::unavailable("down"), sessile_core::Error::value("a value")] {
+        failures.push(error.into());
+    }
+    failures.push(sessile_oidc::LoginError::provider("the application does not like this user"));
     for failure in &failures {
         note(failure);
-        let words = format!("{failure} {} {}", failure.public_message(), failure.what_to_check());
+        let words =
+            format!("{} {failure} {} {}", failure.reference(), failure.public_message(), failure.what_to_check());
         printed.borrow_mut().push_str(&words);
     }
     // What was written down.
