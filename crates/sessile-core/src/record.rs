@@ -241,6 +241,10 @@ impl Record {
         if owner != self.owner {
             (self.meta.authenticated_at, self.meta.proved_at) = (None, None);
         }
+        // Whoever signed them in knew nothing of an end that held until then.
+        if owner.is_some() && self.meta.until_sign_in.take().is_some() {
+            self.meta.absolute = None;
+        }
         self.owner = owner;
     }
 

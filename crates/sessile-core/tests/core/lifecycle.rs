@@ -1069,6 +1069,24 @@ fn a_user_that_another_program_put_in_place_has_proved_nothing() {
 }
 
 #[test]
+fn a_user_whom_another_program_put_in_place_outlives_the_end_before_the_sign_in() {
+    let (sessions, store, clock) = house(express().user_key("userId").unwrap());
+    let mut browser = Browser::default();
+    browser.visit(&sessions, |session| {
+        session.insert("a", &1).unwrap();
+        session.set_idle_until_sign_in(15 * MINUTE).unwrap();
+    });
+    hand_over(&store, &browser, &clock, "\"bob\"");
+    for _ in 0..3 {
+        clock.advance(10 * MINUTE);
+        browser.visit(&sessions, |session| {
+            assert_eq!((session.owner(), session.lives_until_sign_in()), (Some("bob".into()), false));
+            session.insert("a", &2).unwrap();
+        });
+    }
+}
+
+#[test]
 fn edits_for_one_user_are_not_replayed_on_the_next_ones_session() {
     let (sessions, store, clock) = house(express().user_key("userId").unwrap());
     let mut browser = Browser::default();
