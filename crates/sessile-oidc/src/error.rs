@@ -264,6 +264,9 @@ impl LoginError {
     /// What a browser may be told: no detail, of anything.
     pub fn public_message(&self) -> &'static str {
         match self.0.kind {
+            Kind::Replayed => "this logout token was used before",
+            // The provider reads it, and no user.
+            _ if self.0.task == Task::LogoutToken && self.status() == 400 => "the logout token could not be accepted",
             Kind::NoCookie => "your browser sent no session cookie; allow cookies for this site and sign in again",
             Kind::UnknownState => "this sign-in is over or was begun in another browser; sign in again",
             Kind::Denied => "the identity provider did not sign you in",
@@ -271,8 +274,6 @@ impl LoginError {
             Kind::Session(503) => "the session store is not available, try again",
             Kind::Session(413) => "your session on this site holds too much for a sign-in to be begun in it",
             Kind::Misuse | Kind::Session(_) | Kind::Provider | Kind::Client => "internal error",
-            Kind::Replayed => "this logout token was used before",
-            _ if self.0.task == Task::LogoutToken => "the logout token could not be accepted",
             _ => "the identity provider's answer could not be accepted; sign in again",
         }
     }
