@@ -86,9 +86,11 @@ export class Demo {
 
   /** Makes every sign-in longer ago by this. */
   signInsWere(minutes) {
-    const at = "'$.sessile.authenticated_at'";
-    this.sql(`UPDATE session SET sess = json_set(sess, ${at}, json_extract(sess, ${at}) - ${minutes * 60_000})
-      WHERE json_extract(sess, ${at}) IS NOT NULL`);
+    for (const time of ['authenticated_at', 'proved_at']) {
+      const at = `'$.sessile.${time}'`;
+      this.sql(`UPDATE session SET sess = json_set(sess, ${at}, json_extract(sess, ${at}) - ${minutes * 60_000})
+        WHERE json_extract(sess, ${at}) IS NOT NULL`);
+    }
   }
 }
 

@@ -14,7 +14,7 @@ use sessile_server::auth::{self, Auth};
 use sessile_testkit::clock::ManualClock;
 use sessile_testkit::http::{Browser, Response, free_port};
 use sessile_testkit::provider::{CLIENT_ID, CLIENT_SECRET, Provider};
-use sessile_tower::SessionLayer;
+use sessile_tower::{RecentlySignedIn, SessionLayer};
 
 /// An application whose users sign in at a provider, and a browser.
 struct App {
@@ -27,6 +27,9 @@ struct App {
 async fn who(session: Session) -> Result<String, Error> {
     Ok(session.owner().map(|user| user.to_string()).unwrap_or_default())
 }
+
+/// For whoever has just proved who they are.
+async fn recent(_: RecentlySignedIn<60>) {}
 
 /// Everybody whom the provider names has an account but one.
 fn user(_: &str, subject: &str) -> Option<UserId> {
@@ -47,8 +50,8 @@ impl App {
         let config = Config::new("a secret for the tests of the sign-in routes").unwrap().cookie(cookie).unwrap();
         let sessions = Sessions::new(MemoryStore::new(), config.clock(clock));
         let auth = Auth::new(sessions.clone(), flow, user, &url).unwrap();
-        let app =
-            auth::router(auth).merge(Router::new().route("/", get(who))).layer(SessionLayer::new(sessions.clone()));
+        let own = Router::new().route("/", get(who)).route("/recent", get(recent));
+        let app = auth::router(auth).merge(own).layer(SessionLayer::new(sessions.clone()));
         let listener = tokio::net::TcpListener::bind(url.strip_prefix("http://").unwrap()).await.unwrap();
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
@@ -117,6 +120,20 @@ async fn a_sign_in_that_fails_says_what_to_do_and_nothing_that_a_stranger_wrote(
     assert_eq!((again.status, again.header("location")), (303, Some("/auth/callback?state=x&code=y&once_more=yes")));
     let stranger = Browser::new(&app.url).get("/auth/callback?state=x&code=y").send().await;
     assert!(stranger.text().contains("Your browser sent no session cookie"), "{}", stranger.text());
+}
+
+/// A provider that remembers a user asks no question, and whoever sits at the browser may be somebody else by now.
+#[tokio::test]
+async fn a_silent_sign_in_is_no_proof_of_a_moment_ago() {
+    let app = App::start().await;
+    app.sign_in().await;
+    assert_eq!(app.get("/recent").await.status, 200, "the user was just asked");
+    app.provider.behave(|behaviour| {
+        behaviour.claims = Box::new(|claims| claims["auth_time"] = (claims["iat"].as_u64().unwrap() - 28_800).into());
+    });
+    app.sign_in().await;
+    assert!(!app.get("/").await.text().is_empty());
+    assert_eq!(app.get("/recent").await.status, 401);
 }
 
 /// Two tabs come back at the same moment: the second one's request has the id that the first one's rotates away.
