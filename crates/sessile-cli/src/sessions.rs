@@ -73,6 +73,10 @@ pub(crate) async fn revoke(args: &RevokeArgs) -> Outcome {
         if !args.dry_run {
             let reason = args.reason.as_deref().unwrap_or("revoked by an operator");
             sessions.devices().revoke_everyone(before, reason).await?;
+            output::note(&format!(
+                "everybody who signed in before {} is out; the sweeper clears up",
+                times::shown(before)
+            ));
         }
         return Ok(Found::Something);
     }
@@ -86,7 +90,7 @@ pub(crate) async fn revoke(args: &RevokeArgs) -> Outcome {
         return Ok(Found::Nothing);
     }
     let _ = print(&DevicePage { devices: live.clone(), next: None }, args.json)?;
-    agreed(args, &format!("{} sessions", live.len()))?;
+    agreed(args, &counted(live.len()))?;
     if args.dry_run {
         return Ok(Found::Something);
     }
@@ -100,8 +104,12 @@ pub(crate) async fn revoke(args: &RevokeArgs) -> Outcome {
             ended
         }
     };
-    output::note(&format!("{ended} sessions ended"));
+    output::note(&format!("ended: {}", counted(ended)));
     Ok(if ended > 0 { Found::Something } else { Found::Nothing })
+}
+
+fn counted(sessions: usize) -> String {
+    if sessions == 1 { "1 session".into() } else { format!("{sessions} sessions") }
 }
 
 /// Asks on a terminal; elsewhere `--yes` has to be said.

@@ -476,10 +476,10 @@ async fn operators_see_and_end_sessions(place: &Place<'_>) {
     let refused = place.run(&["revoke", &grace]);
     assert!(refused.0 == Some(1) && refused.2.contains("expected --yes"), "{refused:?}");
     let dry = place.run(&["revoke", &grace, "--dry-run"]);
-    assert!(dry.0 == Some(0) && dry.2.contains("this would end 1 sessions"), "{dry:?}");
+    assert!(dry.0 == Some(0) && dry.2.contains("this would end 1 session\n"), "{dry:?}");
     assert!(browsers[2].get("/").send().await.text().contains("Grace Hopper"));
     let done = place.run(&["revoke", &grace, "--yes", "--reason", "lost phone"]);
-    assert!(done.0 == Some(0) && done.2.contains("1 sessions ended"), "{done:?}");
+    assert!(done.0 == Some(0) && done.2.contains("ended: 1 session\n"), "{done:?}");
     assert!(!browsers[2].get("/").send().await.text().contains("Grace Hopper"));
     assert_eq!(place.run(&["revoke", &grace, "--yes"]).0, Some(1), "it has ended");
     let history = place.listed(&["history", "--user", "grace"]);
