@@ -24,6 +24,8 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// End sessions. It shows them and asks first
     Revoke(RevokeArgs),
+    /// Remove what has expired, and bring the registry into step
+    Sweep(SweepArgs),
     /// Change the database: print the SQL, then run it
     Migrate(MigrateArgs),
     /// Look at the settings
@@ -148,6 +150,15 @@ pub(crate) struct RevokeArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Print JSON, a line for each session
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SweepArgs {
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

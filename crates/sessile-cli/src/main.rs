@@ -31,6 +31,7 @@ async fn run(command: Command) -> anyhow::Result<Found> {
         Command::Show(args) => return sessions::show(&args).await,
         Command::History(args) => return sessions::history(&args).await,
         Command::Revoke(args) => return sessions::revoke(&args).await,
+        Command::Sweep(args) => return sessions::sweep(&args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Migrate(args) => migrate::run(&args).await,
         Command::Config(ConfigCommand::Check(args)) => config::check(&args),

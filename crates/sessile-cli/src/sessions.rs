@@ -1,4 +1,4 @@
-//! `sessile list`, `show`, `history` and `revoke`: who is signed in where, for whoever runs the server.
+//! `sessile list`, `show`, `history`, `revoke` and `sweep`: who is signed in where, for whoever runs the server.
 
 use std::io::IsTerminal as _;
 
@@ -9,7 +9,7 @@ use sessile::{
     SystemClock, UserId,
 };
 
-use crate::args::{HistoryArgs, ListArgs, RevokeArgs, ShowArgs};
+use crate::args::{HistoryArgs, ListArgs, RevokeArgs, ShowArgs, SweepArgs};
 use crate::output::{self, Found};
 use crate::{store, times};
 
@@ -110,6 +110,16 @@ pub(crate) async fn revoke(args: &RevokeArgs) -> Outcome {
 
 fn counted(sessions: usize) -> String {
     if sessions == 1 { "1 session".into() } else { format!("{sessions} sessions") }
+}
+
+/// What the sweeper of a server does on its rounds, once and to the end.
+pub(crate) async fn sweep(args: &SweepArgs) -> Outcome {
+    let sessions = store::sessions(&args.store).await?;
+    let removed = sessions.sweep().await?;
+    let text =
+        if args.json { json!({"removed": removed}).to_string() } else { format!("{removed} expired and removed") };
+    output::print(&format!("{text}\n"))?;
+    Ok(Found::Something)
 }
 
 /// Asks on a terminal; elsewhere `--yes` has to be said.

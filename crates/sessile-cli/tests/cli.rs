@@ -495,6 +495,22 @@ async fn operators_see_and_end_sessions(place: &Place<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sweep_removes_what_has_expired_and_says_how_much() {
+    let (directory, database) = (Directory::new(), Database::new().await);
+    let client = database.client().await;
+    let variables = vec![("DATABASE_URL", database.url().to_string())];
+    let place = Place { directory: &directory, arguments: Vec::new(), variables };
+    assert_eq!(place.run(&["sweep"]).1, "0 expired and removed\n");
+    let fill = "INSERT INTO session
+        SELECT 'k' || n, '{\"cookie\":{}}', now() + CASE WHEN n > 2100 THEN interval '1 day' ELSE interval '-1 day' END
+        FROM generate_series(1, 2500) n";
+    client.batch_execute(fill).await.unwrap();
+    assert_eq!(place.run(&["sweep", "--json"]).1, "{\"removed\":2100}\n");
+    let left: i64 = client.query_one("SELECT count(*) FROM session", &[]).await.unwrap().get(0);
+    assert_eq!(left, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operators_see_and_end_sessions_in_sqlite() {
     let directory = Directory::new();
     let place = Place { directory: &directory, arguments: vec!["--sqlite", "x.sqlite"], variables: Vec::new() };
