@@ -14,7 +14,7 @@ use crate::{Error, KeyForm, Lifetime, Record, Session, SessionId, Sessions, Stor
 
 /// How often a write is tried on what other requests left. Each try fails only because another one succeeded, and an
 /// instance sends one contender at a time, so the number grows with instances and not with requests.
-const TRIES: usize = 16;
+const TRIES: usize = 40;
 
 /// How long before a sign-out a session may have moved and still be meant by the id it had.
 const MOVED_BEFORE: Duration = Duration::from_secs(5);
