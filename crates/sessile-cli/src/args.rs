@@ -77,15 +77,8 @@ pub(crate) struct ListArgs {
     /// Signed in at this time or later: 2026-01-15T10:30:00Z, or a span back from now like 12h or 7d
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// So many at most
-    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) limit: u32,
-    /// Go on where an earlier list ended
-    #[arg(long, value_name = "CURSOR")]
-    pub(crate) after: Option<String>,
-    /// Print JSON, a line for each session
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -97,9 +90,6 @@ pub(crate) struct ShowArgs {
     /// Show what the application stored, too; without it only how much
     #[arg(long)]
     pub(crate) data: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -109,15 +99,8 @@ pub(crate) struct HistoryArgs {
     /// Whose
     #[arg(long, value_name = "USER")]
     pub(crate) user: String,
-    /// So many at most
-    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) limit: u32,
-    /// Go on where an earlier list ended
-    #[arg(long, value_name = "CURSOR")]
-    pub(crate) after: Option<String>,
-    /// Print JSON, a line for each session
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -149,24 +132,33 @@ pub(crate) struct RevokeArgs {
     /// Show what would end and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Print JSON, a line for each session
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SweepArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
 
+/// Which part of a long list.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PageArgs {
+    /// So many at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    /// Go on where an earlier list ended
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<String>,
+}
+
+/// Where the sessions are, and how they are printed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreArgs {
+    /// Print JSON, a line for each session
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Look into this SQLite file, even when DATABASE_URL is set
     #[arg(long, value_name = "PATH")]
     pub(crate) sqlite: Option<PathBuf>,

@@ -9,7 +9,7 @@ use sessile::{
     SystemClock, UserId,
 };
 
-use crate::args::{HistoryArgs, ListArgs, RevokeArgs, ShowArgs, SweepArgs};
+use crate::args::{HistoryArgs, ListArgs, PageArgs, RevokeArgs, ShowArgs, SweepArgs};
 use crate::output::{self, Found};
 use crate::{store, times};
 
@@ -26,17 +26,17 @@ pub(crate) async fn list(args: &ListArgs) -> Outcome {
         network: args.ip.as_deref().map(network).transpose()?,
         since: args.since.as_deref().map(|since| times::parse(since, now)).transpose()?,
     };
-    let page = Page { limit: args.limit, after: cursor(args.after.as_deref())? };
+    let page = page(&args.page)?;
     let devices = registry(&sessions)?.search(&search, now, &page).await?;
-    let next = devices.last().filter(|_| devices.len() == args.limit as usize);
+    let next = devices.last().filter(|_| devices.len() == page.limit as usize);
     let next = next.map(|device| Cursor { at: device.created_at, handle: device.handle.clone() });
-    print(&DevicePage { devices, next }, args.json)
+    print(&DevicePage { devices, next }, args.store.json)
 }
 
 pub(crate) async fn history(args: &HistoryArgs) -> Outcome {
     let sessions = store::sessions(&args.store).await?;
-    let page = Page { limit: args.limit, after: cursor(args.after.as_deref())? };
-    print(&sessions.devices().history(&args.user.as_str().into(), &page).await?, args.json)
+    let page = page(&args.page)?;
+    print(&sessions.devices().history(&args.user.as_str().into(), &page).await?, args.store.json)
 }
 
 pub(crate) async fn show(args: &ShowArgs) -> Outcome {
@@ -57,7 +57,7 @@ pub(crate) async fn show(args: &ShowArgs) -> Outcome {
     });
     let mut shown = described(&device);
     shown["data"] = data.unwrap_or_default();
-    let text = if args.json { format!("{shown}\n") } else { lines(&shown) };
+    let text = if args.store.json { format!("{shown}\n") } else { lines(&shown) };
     output::print(&text)?;
     Ok(Found::Something)
 }
@@ -89,7 +89,7 @@ pub(crate) async fn revoke(args: &RevokeArgs) -> Outcome {
     if live.is_empty() {
         return Ok(Found::Nothing);
     }
-    let _ = print(&DevicePage { devices: live.clone(), next: None }, args.json)?;
+    let _ = print(&DevicePage { devices: live.clone(), next: None }, args.store.json)?;
     agreed(args, &counted(live.len()))?;
     if args.dry_run {
         return Ok(Found::Something);
@@ -116,8 +116,11 @@ fn counted(sessions: usize) -> String {
 pub(crate) async fn sweep(args: &SweepArgs) -> Outcome {
     let sessions = store::sessions(&args.store).await?;
     let removed = sessions.sweep().await?;
-    let text =
-        if args.json { json!({"removed": removed}).to_string() } else { format!("{removed} expired and removed") };
+    let text = if args.store.json {
+        json!({"removed": removed}).to_string()
+    } else {
+        format!("{removed} expired and removed")
+    };
     output::print(&format!("{text}\n"))?;
     Ok(Found::Something)
 }
@@ -179,8 +182,9 @@ fn network(text: &str) -> anyhow::Result<ipnet::IpNet> {
     parsed.with_context(|| format!("expected an address or a network like 203.0.113.0/24, found {text:?}"))
 }
 
-fn cursor(text: Option<&str>) -> anyhow::Result<Option<Cursor>> {
-    text.map(str::parse).transpose().context("--after")
+fn page(args: &PageArgs) -> anyhow::Result<Page> {
+    let after = args.after.as_deref().map(str::parse).transpose().context("--after")?;
+    Ok(Page { limit: args.limit, after })
 }
 
 /// A table for people, or a line of JSON for each session.

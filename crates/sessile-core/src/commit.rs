@@ -91,7 +91,7 @@ impl Sessions {
         } else {
             let committed = self.carry_out(session, facts, Some(&why_cookie)).await?;
             committed.and_then(|committed| {
-                self.is_aligned(&committed);
+                self.remember_registered(&committed);
                 self.tell_of_commit(&committed, facts);
                 self.set_cookie(&committed, facts, &why_cookie)
             })
@@ -102,10 +102,10 @@ impl Sessions {
     }
 
     /// What this commit registered need not be asked for.
-    fn is_aligned(&self, committed: &Committed) {
+    fn remember_registered(&self, committed: &Committed) {
         let Committed { id, record, .. } = committed;
         if let (Some(id), Some(_), Some(_)) = (id, &record.owner, &self.config().user_key) {
-            self.knows_to_be_aligned(&self.key(id), record);
+            self.remember_aligned(&self.key(id), record);
         }
     }
 

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
@@ -17,9 +17,6 @@ use crate::registry::{
 };
 use crate::store::{Store, Sweep, Swept, Written};
 use crate::{Error, Handle, Record, StoreKey};
-
-/// How long the key that a session moved from is known.
-const MOVES_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// A store in memory. Cloning gives another view of the same sessions, like a second connection to one database.
 #[derive(Clone, Default)]
@@ -519,7 +516,7 @@ impl Registry for MemoryStore {
         let before = tables.devices.len();
         tables.devices.retain(|_, entry| !entry.device.ended.as_ref().is_some_and(|end| is_old(end.at, tidy.history)));
         tidied.forgotten = (before - tables.devices.len()) as u64;
-        tables.moves.retain(|_, (_, at)| !is_old(*at, MOVES_KEPT));
+        tables.moves.retain(|_, (_, at)| !is_old(*at, Tidy::MOVES_KEPT));
         Ok(tidied)
     }
 }

@@ -302,6 +302,11 @@ pub struct Tidy<'a> {
     pub limit: u32,
 }
 
+impl Tidy<'_> {
+    /// How long a store knows the key that a session moved from.
+    pub const MOVES_KEPT: Duration = Duration::from_secs(60 * 60);
+}
+
 /// What [`Registry::tidy`] did.
 #[derive(Clone, Debug, Default)]
 pub struct Tidied {

@@ -159,9 +159,9 @@ impl Sessions {
             }
             Ok(Alignment::Device(handle)) => {
                 record.handle = handle;
-                self.knows_to_be_aligned(key, record);
+                self.remember_aligned(key, record);
             }
-            Ok(Alignment::Nobody) => self.knows_to_be_aligned(key, record),
+            Ok(Alignment::Nobody) => self.remember_aligned(key, record),
             Err(error) => {
                 warn!(handle = %record.handle, ?error, "a session that another program signed in could not be registered");
             }
@@ -175,8 +175,8 @@ impl Sessions {
         registry.align(key, device.as_ref(), record.seen_at).await
     }
 
-    /// The registry says of the session what its row says.
-    pub(crate) fn knows_to_be_aligned(&self, key: &StoreKey, record: &Record) {
+    /// The registry says of the session what its row says: it need not be asked for a while.
+    pub(crate) fn remember_aligned(&self, key: &StoreKey, record: &Record) {
         let handle = record.owner.is_some().then(|| record.handle.clone());
         self.shared.aligned.put(key, record.owner.as_ref(), handle, record.seen_at);
     }

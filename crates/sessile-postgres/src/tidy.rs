@@ -16,16 +16,13 @@ use crate::private::Private;
 use crate::rows::{count, ended, ending, get};
 use crate::tidy_sql::TidySql;
 use crate::time::{moment, time, whole_millis, whole_seconds};
-use crate::transaction::Values;
+use crate::transaction::{Transaction, Values};
 
 /// So many rows are looked at by one statement.
 const TOGETHER: u32 = 500;
 
 /// So much history goes in one call.
 const FORGOTTEN: u32 = 5_000;
-
-/// How long the key that a session moved from is known.
-const MOVES_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// Where the walk through the registry begins.
 const FIRST: &str = "00000000-0000-0000-0000-000000000000";
@@ -215,15 +212,7 @@ impl PostgresStore {
         over: &mut Vec<StoreKey>,
     ) -> Result<u64, Error> {
         let transaction = self.begin(self.settings().statement_timeout, true).await?;
-        let owners: Vec<_> = unknown.iter().map(|(_, device)| device.owner.as_str()).collect();
-        let cut_offs = transaction.query(&sql.cut_offs, &[(&Private(owners), Type::TEXT_ARRAY)]).await?;
-        let cut_offs = cut_offs.iter().map(|row| Ok((get::<&str>(row, 0)?, get::<Option<f64>>(row, 1)?)));
-        let cut_offs = cut_offs.collect::<Result<HashMap<_, _>, Error>>()?;
-        let is_cut_off = |device: &Device| {
-            let before = cut_offs.get(device.owner.as_str()).copied().flatten();
-            before.is_some_and(|before| device.began() < moment(before))
-        };
-        let (late, live): (Vec<_>, Vec<_>) = unknown.into_iter().partition(|(_, device)| is_cut_off(device));
+        let (late, live) = by_cut_off(&transaction, sql, unknown).await?;
         over.extend(late.into_iter().map(|(key, _)| key));
         let keys: Vec<_> = live.iter().map(|(key, _)| key.as_str()).collect();
         let alive: Values<'_> = &[(&Private(keys), Type::TEXT_ARRAY), (&whole_seconds(tidy.now), Type::FLOAT8)];
@@ -253,13 +242,31 @@ impl PostgresStore {
     /// Removes history, and the former keys of sessions, that are old enough.
     async fn forget(&self, sql: &TidySql, tidy: &Tidy<'_>, tidied: &mut Tidied) -> Result<(), Error> {
         let (now, limit) = (whole_millis(tidy.now), i64::from(FORGOTTEN));
-        let (history, moves) = (before(tidy.now, tidy.history), before(tidy.now, MOVES_KEPT));
+        let (history, moves) = (before(tidy.now, tidy.history), before(tidy.now, Tidy::MOVES_KEPT));
         let values: Values<'_> = &[(&now, Type::FLOAT8), (&history, Type::FLOAT8), (&limit, Type::INT8)];
         tidied.forgotten = self.query(&sql.forget, values).await?.len() as u64;
         let moves = self.query(&sql.forget_moves, &[(&moves, Type::FLOAT8), (&limit, Type::INT8)]).await?.len() as u64;
         tidied.more = tidied.forgotten.max(moves) >= u64::from(FORGOTTEN);
         Ok(())
     }
+}
+
+/// Those of these sessions whose owner's were revoked since they began, and the others. A revocation that comes now waits for
+/// the transaction.
+async fn by_cut_off(
+    transaction: &Transaction,
+    sql: &TidySql,
+    unknown: Vec<(StoreKey, Device)>,
+) -> Result<(Vec<(StoreKey, Device)>, Vec<(StoreKey, Device)>), Error> {
+    let owners: Vec<_> = unknown.iter().map(|(_, device)| device.owner.as_str()).collect();
+    let rows = transaction.query(&sql.cut_offs, &[(&Private(owners), Type::TEXT_ARRAY)]).await?;
+    let cut_offs = rows.iter().map(|row| Ok((get::<&str>(row, 0)?, get::<Option<f64>>(row, 1)?)));
+    let cut_offs = cut_offs.collect::<Result<HashMap<_, _>, Error>>()?;
+    let is_cut_off = |device: &Device| {
+        let before = cut_offs.get(device.owner.as_str()).copied().flatten();
+        before.is_some_and(|before| device.began() < moment(before))
+    };
+    Ok(unknown.into_iter().partition(|(_, device)| is_cut_off(device)))
 }
 
 /// What has to be done about the sessions of a page. Of one that cannot be read, whoever reads it says so.

@@ -23,9 +23,6 @@ const BATCH: u32 = 250;
 /// How many rows of history, and of moves, go with one call: some hundredths of a second of work.
 const FORGOTTEN: u32 = 2_000;
 
-/// How long the key that a session moved from is known.
-const MOVES_KEPT: Duration = Duration::from_secs(60 * 60);
-
 /// The statements.
 pub(crate) struct Tidying {
     everyone: String,
@@ -255,7 +252,7 @@ impl Tidying {
             let Some(before) = now.checked_sub(kept) else { return Ok(0) };
             connection.prepare_cached(sql)?.execute(params![millis(before), FORGOTTEN])
         };
-        let (history, moves) = (older(&self.forget, history)?, older(&self.forget_moves, MOVES_KEPT)?);
+        let (history, moves) = (older(&self.forget, history)?, older(&self.forget_moves, Tidy::MOVES_KEPT)?);
         Ok((history as u64, history.max(moves) >= FORGOTTEN as usize))
     }
 }
