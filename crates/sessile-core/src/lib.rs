@@ -11,6 +11,7 @@ mod activity;
 mod aligned;
 #[cfg(feature = "axum")]
 mod axum;
+mod check;
 mod clock;
 pub mod codec;
 mod commit;
@@ -36,6 +37,7 @@ pub mod manual {
     pub mod migrating {}
 }
 mod memory;
+mod operations;
 pub mod plan;
 mod proxy;
 mod record;
@@ -45,10 +47,13 @@ mod sessions;
 #[cfg(feature = "settings")]
 pub mod settings;
 mod single_use;
+mod stats;
 mod store;
 mod sweeper;
+mod transfer;
 mod turns;
 
+pub use check::{Check, Examine, Verdict};
 pub use clock::{Clock, SystemClock};
 pub use config::Config;
 pub use cookie::{Cookie, Priority, SameSite, Secure};
@@ -61,6 +66,7 @@ pub use exchange::{Exchange, RequestHead, SetCookie};
 pub use id::{Handle, KeyForm, SessionId, StoreKey};
 pub use lifetime::Lifetime;
 pub use memory::MemoryStore;
+pub use operations::{Action, Operations, Operator, Role, SecretUse};
 pub use record::{Record, Revision, UserId};
 pub use registry::{
     Alignment, AtLimit, Cursor, CutOff, Device, DeviceFacts, End, EndedSession, Ending, Fate, Limit, Page, Registry,
@@ -68,4 +74,6 @@ pub use registry::{
 };
 pub use session::{Flash, Session};
 pub use sessions::Sessions;
+pub use stats::{Interval, Stats, Storage, StoreStats};
 pub use store::{Store, Sweep, Swept, Written};
+pub use transfer::{Imported, Piece, Place, Transfer};

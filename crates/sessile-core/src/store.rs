@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 use crate::registry::{EndedSession, Ending, Fate, Registry};
-use crate::{Error, Record, StoreKey};
+use crate::{Error, Examine, Operations, Record, Stats, StoreKey, Transfer};
 
 /// What became of a write.
 #[must_use = "a lost race is an answer: `Gone` must not be followed by creating the session again"]
@@ -56,6 +56,26 @@ pub trait Store: Send + Sync + 'static {
 
     /// How expired rows are removed; `None` where the store does it by itself.
     fn sweep(&self) -> Option<&dyn Sweep> {
+        None
+    }
+
+    /// Its figures; `None` for a store that does not count.
+    fn stats(&self) -> Option<&dyn Stats> {
+        None
+    }
+
+    /// Whether it is as it should be; `None` for a store that cannot be wrong.
+    fn examine(&self) -> Option<&dyn Examine> {
+        None
+    }
+
+    /// What is kept for operators; `None` for a store that keeps nothing for them.
+    fn operations(&self) -> Option<&dyn Operations> {
+        None
+    }
+
+    /// How its sessions are moved to another store; `None` where they cannot be.
+    fn transfer(&self) -> Option<&dyn Transfer> {
         None
     }
 

@@ -1,0 +1,115 @@
+//! What is kept for operators: who they are, what they did, and which secrets still verify cookies. A store makes room
+//! for it when it is first written, so that an application without operators has none of it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+
+use crate::Error;
+
+/// What an operator may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Look, and end sessions.
+    Admin,
+}
+
+impl Role {
+    /// The role in one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Reads the word; `None` for any other.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Viewer, Self::Admin].into_iter().find(|role| role.as_str() == word)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Somebody who may use the dashboard. Of their token only the hash is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// How they are called in the audit: 1 to 64 characters.
+    pub name: Box<str>,
+    /// What they may do.
+    pub role: Role,
+    /// SHA-256 of their token.
+    pub token_hash: [u8; 32],
+    /// Since when.
+    pub created_at: SystemTime,
+}
+
+/// Everything but the hash.
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operator").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// Something that an operator did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// When, in whole milliseconds.
+    pub at: SystemTime,
+    /// The operator's name; on the command line the name of the account on that host.
+    pub actor: Box<str>,
+    /// What, in one word with dots: `session.revoke`.
+    pub action: Box<str>,
+    /// Whom or what it was done to: a handle, a user, a time. Never an id.
+    pub target: Box<str>,
+    /// How many sessions it concerned.
+    pub sessions: u64,
+    /// Why, as the operator said.
+    pub reason: Option<Box<str>>,
+    /// Where from.
+    pub ip: Option<IpAddr>,
+}
+
+/// How often a secret verified cookies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretUse {
+    /// Which secret, by eight hexadecimal digits that do not give it away.
+    pub fingerprint: Box<str>,
+    /// How many cookies, on all instances, since it was first noted.
+    pub cookies: u64,
+    /// When it last did.
+    pub last_used_at: SystemTime,
+}
+
+/// What a store keeps for operators.
+#[async_trait]
+pub trait Operations: Send + Sync {
+    /// Adds an operator; false when the name is taken.
+    async fn add_operator(&self, operator: &Operator) -> Result<bool, Error>;
+
+    /// All operators, by name.
+    async fn operators(&self) -> Result<Vec<Operator>, Error>;
+
+    /// Removes the operator with this name; false when there is none.
+    async fn remove_operator(&self, name: &str) -> Result<bool, Error>;
+
+    /// Writes down what was done. Durable when it returns.
+    async fn record(&self, action: &Action) -> Result<(), Error>;
+
+    /// What was done, the latest first: at most `limit` before the action with this number, each with its own number.
+    async fn actions(&self, before: Option<i64>, limit: u32) -> Result<Vec<(i64, Action)>, Error>;
+
+    /// Adds these uses to those noted.
+    async fn note_secrets(&self, uses: &[SecretUse]) -> Result<(), Error>;
+
+    /// All secrets that were noted, the last used first.
+    async fn secrets(&self) -> Result<Vec<SecretUse>, Error>;
+}

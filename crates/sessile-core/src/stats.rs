@@ -1,0 +1,83 @@
+//! What an operator asks of a store as a whole: how many, how old, how large. Nothing here is on a request's way, and
+//! nothing here names a session.
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use crate::Error;
+use crate::record::UserId;
+
+/// Counts, times and sizes of a store, as of one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoreStats {
+    /// Rows that live: not expired, anonymous ones included.
+    pub active: u64,
+    /// Those of them that somebody is signed in to, as the registry has it.
+    pub signed_in: u64,
+    /// Rows that have expired and wait for a sweep.
+    pub expired: u64,
+    /// The earliest end of any row, expired ones included.
+    pub oldest_expiry: Option<SystemTime>,
+    /// The latest end of any row.
+    pub newest_expiry: Option<SystemTime>,
+    /// How many rows end within each of the next 60 minutes, the coming one first.
+    pub expiring: Vec<u64>,
+    /// The average size of a row's document, in bytes. Where a table is large, of a sample of its rows.
+    pub average_bytes: Option<u64>,
+    /// What 99 of 100 documents do not exceed, in bytes; of the same rows.
+    pub p99_bytes: Option<u64>,
+    /// The users with the most live sessions, the most first.
+    pub top_owners: Vec<(UserId, u64)>,
+    /// What the rows take on disk; `None` where the store cannot tell.
+    pub storage: Option<Storage>,
+}
+
+/// What a store takes on disk. `None` where the backend does not count such a thing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Storage {
+    /// The sessions themselves, in bytes.
+    pub table_bytes: u64,
+    /// Their indexes, in bytes.
+    pub index_bytes: u64,
+    /// Everything that is Sessile's, the registry included, in bytes.
+    pub total_bytes: u64,
+    /// Rows that were removed or replaced and take space until a vacuum.
+    pub dead_rows: Option<u64>,
+    /// When an operator last vacuumed the table of sessions.
+    pub last_vacuum: Option<SystemTime>,
+    /// When the server did so by itself.
+    pub last_autovacuum: Option<SystemTime>,
+    /// The share of updates that left the indexes alone, from 0 to 1.
+    pub hot_ratio: Option<f64>,
+}
+
+/// What happened in one span of time, as the registry has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// When the span begins.
+    pub at: SystemTime,
+    /// Sessions that somebody was signed in to when it ended.
+    pub active: u64,
+    /// Sign-ins.
+    pub signed_in: u64,
+    /// Sessions that their user ended.
+    pub logged_out: u64,
+    /// Sessions that somebody ended from elsewhere.
+    pub revoked: u64,
+    /// Sessions whose time was over.
+    pub expired: u64,
+    /// Sessions that a sign-in elsewhere displaced.
+    pub evicted: u64,
+}
+
+/// A store's figures. They may cost a look at every row: ask now and then, not with each request.
+#[async_trait]
+pub trait Stats: Send + Sync {
+    /// The figures as of `now`, with so many of the users who have the most sessions.
+    async fn stats(&self, now: SystemTime, top: u32) -> Result<StoreStats, Error>;
+
+    /// What happened in `count` spans of length `step`, the first of which begins at `from`, the oldest first. History that
+    /// was forgotten is not counted.
+    async fn timeline(&self, from: SystemTime, step: Duration, count: u32) -> Result<Vec<Interval>, Error>;
+}

@@ -1,0 +1,89 @@
+//! Moving sessions from one store to another without signing anyone out: what is there, piece by piece, in constant memory.
+//!
+//! The keys move as they are, so both stores have to be used with the same secrets and the same form of keys.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+
+use crate::record::UserId;
+use crate::registry::{CutOff, Device, Ending};
+use crate::{Error, StoreKey};
+
+/// One thing that moves. A store gives its things in the order of these kinds: what ended after its row was read is then
+/// known to have ended.
+#[derive(Clone)]
+pub enum Piece {
+    /// A session's row.
+    Session {
+        /// Its key.
+        key: StoreKey,
+        /// The document as it is in the store.
+        document: Arc<str>,
+        /// When it ends.
+        expires_at: SystemTime,
+    },
+    /// A row of the registry, of a session that lives or of one that ended, and the key it has or had.
+    Device(StoreKey, Device),
+    /// Sign-ins of this user from before this time are over.
+    OwnerCutOff(UserId, SystemTime),
+    /// Everyone's are, and what the registry will say of them.
+    CutOff(CutOff, Ending),
+    /// A session moved from the first key to the second, at this time.
+    Moved(StoreKey, StoreKey, SystemTime),
+}
+
+/// The kind alone: a piece has keys and data in it.
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Session { .. } => "Session(…)",
+            Self::Device(..) => "Device(…)",
+            Self::OwnerCutOff(..) => "OwnerCutOff(…)",
+            Self::CutOff(..) => "CutOff(…)",
+            Self::Moved(..) => "Moved(…)",
+        })
+    }
+}
+
+/// Where a reader of [`Transfer::export`] is. It can be kept in memory only: it may hold a key.
+#[derive(Clone, Default)]
+pub struct Place {
+    /// Which kind of piece comes next: 0 is the first.
+    pub kind: u8,
+    /// After which one of them; `None` for the first.
+    pub after: Option<Box<str>>,
+}
+
+/// The kind alone.
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// What became of pieces that were imported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Written.
+    pub written: u64,
+    /// There already, or over: left as it was.
+    pub present: u64,
+}
+
+/// A store whose sessions can be taken out and put in.
+#[async_trait]
+pub trait Transfer: Send + Sync {
+    /// The next pieces from this place, at most `limit`, and the place after them; `None` after the last. Rows that had
+    /// expired by `now` are left out.
+    async fn export(&self, from: &Place, now: SystemTime, limit: u32) -> Result<(Vec<Piece>, Option<Place>), Error>;
+
+    /// Puts pieces in, all or none of them. Never overwrites, so an import that broke off is begun again. A session that
+    /// ended, here or in what is imported, stays ended: its row is not written, and goes if it is there.
+    async fn import(&self, pieces: &[Piece]) -> Result<Imported, Error>;
+
+    /// How many sessions and rows of the registry there are, about: for a progress bar.
+    async fn size(&self) -> Result<u64, Error>;
+}
