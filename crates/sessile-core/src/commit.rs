@@ -50,8 +50,8 @@ struct WhyCookie {
     lifetime_changed: bool,
     /// What was saved in the middle of the request made it due.
     owed: bool,
-    /// The browser's cookie is signed with a secret that is on its way out.
-    old_secret: bool,
+    /// The browser's cookie is signed with a secret that is on its way out, or was signed long ago.
+    is_old: bool,
     /// Express's `rolling`.
     rolling: bool,
 }
@@ -63,7 +63,7 @@ impl WhyCookie {
 
     /// The cookie is sent again whatever was done to the session.
     fn repeats_id(&self) -> bool {
-        self.owed || self.old_secret || self.rolling
+        self.owed || self.is_old || self.rolling
     }
 }
 
@@ -78,7 +78,7 @@ impl Sessions {
                 ended: inner.is_ended() && presented.is_some(),
                 lifetime_changed: inner.lifetime_changed(),
                 owed: inner.owes_cookie(),
-                old_secret: presented.is_some_and(|presented| presented.secret > 0),
+                is_old: presented.is_some_and(|presented| presented.secret > 0 || presented.is_aging),
                 rolling: self.config().express && self.config().rolling,
             };
             (self.plan(&inner), why)
@@ -378,7 +378,7 @@ impl Sessions {
         };
         let id = committed.id.as_ref().or(presented.map(|presented| &presented.id)).filter(|_| due)?;
         let expires = persistent.then(|| self.cookie_end(record));
-        Some(SetCookie(attributes()?.render(name, &config.codec.encode(name, id), expires)))
+        Some(SetCookie(attributes()?.render(name, &config.codec.encode(name, id, self.now()), expires)))
     }
 
     /// When the browser drops a persistent cookie: in the Express profile when the session's idle lifetime ends, else

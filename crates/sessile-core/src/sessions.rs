@@ -52,7 +52,8 @@ impl Sessions {
     /// Begins a request: reads the cookie and checks its signature. No I/O.
     pub fn begin(&self, head: &dyn RequestHead) -> Exchange {
         let config = &self.shared.config;
-        let (presented, forged) = self.presented(head);
+        let began = self.now();
+        let (presented, forged) = self.presented(head, began);
         let trusted = &config.trusted_proxies;
         let mut user_agent = None;
         if config.record_user_agent {
@@ -62,7 +63,7 @@ impl Sessions {
             presented,
             forged,
             https: proxy::is_https(head, trusted),
-            began: self.now(),
+            began,
             ip: proxy::client_ip(head, trusted).and_then(|ip| config.record_ip.of(ip)),
             user_agent,
         };
@@ -89,7 +90,7 @@ impl Sessions {
 
     /// The first well-signed cookie of our name; and whether there was one of our name and none well signed. In the
     /// Express profile the first cookie of our name counts, valid or not, as there.
-    fn presented(&self, head: &dyn RequestHead) -> (Option<Decoded>, bool) {
+    fn presented(&self, head: &dyn RequestHead, now: SystemTime) -> (Option<Decoded>, bool) {
         let config = &self.shared.config;
         let name = &config.cookie.name;
         let most = if config.express { 1 } else { CANDIDATES };
@@ -98,7 +99,7 @@ impl Sessions {
             for value in header::values(header, name) {
                 if found.is_none() && left > 0 {
                     left -= 1;
-                    found = config.codec.decode(name, value);
+                    found = config.codec.decode(name, value, now);
                 }
             }
         });

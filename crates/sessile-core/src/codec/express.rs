@@ -1,5 +1,7 @@
 //! The wire of express-session: `s:` + id + `.` + HMAC-SHA256 in unpadded base64, percent-encoded as JavaScript does.
 
+use std::time::SystemTime;
+
 use super::{CookieCodec, Decoded, Keyring};
 use crate::SessionId;
 
@@ -17,16 +19,16 @@ impl ExpressCodec {
 }
 
 impl CookieCodec for ExpressCodec {
-    fn encode(&self, _name: &str, id: &SessionId) -> String {
+    fn encode(&self, _name: &str, id: &SessionId, _now: SystemTime) -> String {
         let id = id.expose();
         percent_encode(&format!("s:{id}.{}", self.keys.sign(id)))
     }
 
-    fn decode(&self, _name: &str, value: &[u8]) -> Option<Decoded> {
+    fn decode(&self, _name: &str, value: &[u8], _now: SystemTime) -> Option<Decoded> {
         let text = unquote_and_decode(value);
         let (id, signature) = text.strip_prefix("s:")?.rsplit_once('.')?;
         let secret = self.keys.verify(id, signature)?;
-        Some(Decoded { id: SessionId::parse(id)?, secret })
+        Some(Decoded { id: SessionId::parse(id)?, secret, is_aging: false })
     }
 }
 

@@ -72,6 +72,10 @@ impl Secret {
         Ok(Self(bytes.into()))
     }
 
+    pub(super) fn key(&self) -> Result<Hmac<Sha256>, Error> {
+        Hmac::new_from_slice(&self.0).map_err(|error| Error::config("the secret is not a key").with_source(error))
+    }
+
     /// Any secret, however weak: for sharing sessions with a system whose secret cannot be changed yet, and for tests.
     pub fn dangerous(secret: impl AsRef<[u8]>) -> Self {
         Self(secret.as_ref().into())
@@ -94,13 +98,7 @@ impl Keyring {
     /// # Errors
     /// When there is none.
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Result<Self, Error> {
-        let keys: Vec<_> = secrets
-            .into_iter()
-            .map(|secret| {
-                Hmac::new_from_slice(&secret.0)
-                    .map_err(|error| Error::config("the secret is not a key").with_source(error))
-            })
-            .collect::<Result<_, _>>()?;
+        let keys: Vec<_> = secrets.into_iter().map(|secret| secret.key()).collect::<Result<_, _>>()?;
         if keys.is_empty() {
             return Err(Error::config("expected at least one secret, found none; set SESSION_SECRET"));
         }

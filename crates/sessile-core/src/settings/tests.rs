@@ -414,8 +414,8 @@ fn secrets_may_stand_in_an_array_with_commas_or_in_a_file() {
     let config = settings.config();
     // The line break at the end is not part of the secret.
     let id = crate::SessionId::generate().unwrap();
-    let encoded = config.codec.encode("sid", &id);
-    assert_eq!(encoded, Config::new(SECRET).unwrap().codec.encode("sid", &id));
+    let encoded = config.codec.encode("sid", &id, std::time::UNIX_EPOCH);
+    assert_eq!(encoded, Config::new(SECRET).unwrap().codec.encode("sid", &id, std::time::UNIX_EPOCH));
 
     let both = [("SESSION_SECRET_FILE", path), ("SESSION_SECRET", SECRET)];
     assert_eq!(problems(Settings::builder().variables(both)).len(), 1);

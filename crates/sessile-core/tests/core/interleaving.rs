@@ -292,7 +292,7 @@ fn check_case(case: &Case) {
 fn key_of(cookie: &SetCookie) -> StoreKey {
     let (name, rest) = cookie.header_value().split_once('=').unwrap();
     let codec = ExpressCodec::new(Keyring::try_from(SECRET).unwrap());
-    let decoded = codec.decode(name, rest.split(';').next().unwrap().as_bytes()).unwrap();
+    let decoded = codec.decode(name, rest.split(';').next().unwrap().as_bytes(), std::time::UNIX_EPOCH).unwrap();
     StoreKey::new(&decoded.id, KeyForm::Sha256)
 }
 

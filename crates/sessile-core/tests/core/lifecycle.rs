@@ -76,7 +76,7 @@ fn a_forged_id_costs_no_store_call_and_is_never_adopted() {
     let id = SessionId::parse("planted-by-somebody-else").unwrap();
     let forged = [
         format!("{name}=s%3A{}.{}", id.expose(), "A".repeat(43)),
-        format!("{name}={}", sessile_core::codec::CookieCodec::encode(&planted, name, &id)),
+        format!("{name}={}", sessile_core::codec::CookieCodec::encode(&planted, name, &id, std::time::UNIX_EPOCH)),
         format!("{name}={}", &value[..value.len() - 1]),
         format!("{name}={value}A"),
         format!("{name}={}", value.replacen("s%3A", "s%3Ax", 1)),
@@ -1043,7 +1043,9 @@ fn an_owner_whom_express_put_there_has_not_proved_anything_to_us() {
 fn hand_over(store: &Spy, browser: &Browser, clock: &ManualClock, user: &str) {
     let codec = ExpressCodec::new(Keyring::new([Secret::dangerous("keyboard cat")]).unwrap());
     let value = browser.cookie.as_ref().unwrap().split_once('=').unwrap().1;
-    let id = sessile_core::codec::CookieCodec::decode(&codec, "connect.sid", value.as_bytes()).unwrap().id;
+    let id = sessile_core::codec::CookieCodec::decode(&codec, "connect.sid", value.as_bytes(), std::time::UNIX_EPOCH)
+        .unwrap()
+        .id;
     let key = StoreKey::new(&id, KeyForm::Raw);
     let mut record = block_on(store.rows.load(&key, clock.now())).unwrap().unwrap();
     record.data.insert("userId", user);
@@ -1107,7 +1109,7 @@ pub(crate) fn planted(rows: &MemoryStore, clock: &ManualClock, document: &str) -
     let record = Record::stored(&key, document, now + HOUR, now).unwrap();
     assert_eq!(block_on(rows.insert(&key, &record)).unwrap(), Written::Done);
     let codec = ExpressCodec::new(Keyring::new([Secret::dangerous("keyboard cat")]).unwrap());
-    let value = sessile_core::codec::CookieCodec::encode(&codec, "connect.sid", &id);
+    let value = sessile_core::codec::CookieCodec::encode(&codec, "connect.sid", &id, std::time::UNIX_EPOCH);
     Browser { cookie: Some(format!("connect.sid={value}")), last: None }
 }
 

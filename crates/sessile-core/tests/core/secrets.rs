@@ -43,8 +43,8 @@ fn nothing_that_holds_a_secret_prints_it() {
     let key = StoreKey::new(&id(), KeyForm::Raw);
     let _ = block_on(store.insert(&key, &record())).unwrap();
     let sessions = Sessions::new(store.clone(), Config::express(KEY).unwrap());
-    let value = codec.encode("connect.sid", &id());
-    let decoded: Decoded = codec.decode("connect.sid", value.as_bytes()).unwrap();
+    let value = codec.encode("connect.sid", &id(), std::time::UNIX_EPOCH);
+    let decoded: Decoded = codec.decode("connect.sid", value.as_bytes(), std::time::UNIX_EPOCH).unwrap();
 
     let exchange = sessions.begin(&Head::with_cookie(format!("connect.sid={value}")));
     let before = format!("{exchange:?}{exchange:#?}");

@@ -69,7 +69,7 @@ fn every_id_is_signed_as_express_signs_it() {
             refused.insert(name.to_owned());
             continue;
         };
-        let encoded = codec([secret(&row["secret"])]).encode("connect.sid", &id);
+        let encoded = codec([secret(&row["secret"])]).encode("connect.sid", &id, UNIX_EPOCH);
         assert_eq!(encoded, text(row, "cookie_value_encoded"), "{name}");
         assert_eq!(format!("connect.sid={encoded}"), text(row, "set_cookie_pair"), "{name}");
     }
@@ -100,7 +100,8 @@ fn every_signature_is_judged_as_express_judges_it() {
             spellings.push(format!("s:{input}"));
         }
         for value in spellings {
-            let found = codec.decode("connect.sid", value.as_bytes()).map(|found| found.id.expose().to_owned());
+            let found =
+                codec.decode("connect.sid", value.as_bytes(), UNIX_EPOCH).map(|found| found.id.expose().to_owned());
             assert_eq!(found.as_deref(), expected, "{name}: {value}");
         }
         *if expected.is_some() { &mut accepted } else { &mut rejected } += 1;
@@ -236,7 +237,7 @@ fn rows_and_cookies_are_those_that_express_writes() {
             }
 
             let id = SessionId::parse(live.last().unwrap().0.as_str()).unwrap();
-            let ours = format!("connect.sid={}", codec.encode("connect.sid", &id));
+            let ours = format!("connect.sid={}", codec.encode("connect.sid", &id, UNIX_EPOCH));
             let expected = step["set_cookie"][0].as_str();
             let expected = expected.map(|header| format!("{ours}{}", &header[header.find(';').unwrap()..]));
             if expected.is_none() && browser.last.is_some() {
@@ -483,7 +484,8 @@ fn decide(row: &Value, rolling: bool, context: &str) -> Outcome {
     store.ops();
 
     let cookie = |id: &str, secret: &str| {
-        let value = codec([Secret::dangerous(secret)]).encode("connect.sid", &SessionId::parse(id).unwrap());
+        let value =
+            codec([Secret::dangerous(secret)]).encode("connect.sid", &SessionId::parse(id).unwrap(), UNIX_EPOCH);
         Some(format!("connect.sid={value}"))
     };
     let cookie = match text(row, "client") {
@@ -700,7 +702,7 @@ fn rows_of_other_writers_are_read_as_express_reads_them_and_kept_byte_for_byte()
         let config = express().max_age(Duration::from_secs(900)).touch_every(Duration::ZERO).clock(ManualClock::new());
         let sessions = Sessions::new(row.clone(), config);
         let id = SessionId::parse("cli").unwrap();
-        let value = codec([Secret::dangerous("keyboard cat")]).encode("connect.sid", &id);
+        let value = codec([Secret::dangerous("keyboard cat")]).encode("connect.sid", &id, UNIX_EPOCH);
         let mut browser = Browser { cookie: Some(format!("connect.sid={value}")), last: None };
         let keys = browser.try_visit(&sessions, |session| {
             let keys = session.keys();
