@@ -8,6 +8,8 @@
 //! Applications depend on the `sessile` crate, which re-exports this one.
 
 mod activity;
+#[cfg(feature = "actix")]
+mod actix;
 mod aligned;
 #[cfg(feature = "axum")]
 mod axum;

@@ -19,6 +19,8 @@
 //!
 //! The crate re-exports the parts an application needs; its features choose stores and adapters.
 
+#[cfg(feature = "actix")]
+pub use sessile_actix as actix;
 pub use sessile_core::*;
 #[cfg(feature = "oidc")]
 pub use sessile_oidc as oidc;

@@ -46,7 +46,7 @@ fn the_core_knows_no_framework_database_or_runtime() {
 
 #[test]
 fn stores_adapters_and_the_sign_in_know_the_core_and_not_each_other() {
-    for package in ["sessile-oidc", "sessile-postgres", "sessile-sqlite", "sessile-tower"] {
+    for package in ["sessile-actix", "sessile-oidc", "sessile-postgres", "sessile-sqlite", "sessile-tower"] {
         assert_eq!(ours(package), BTreeSet::from(["sessile-core".to_owned()]), "{package}");
     }
     for store in ["sessile-postgres", "sessile-sqlite"] {
