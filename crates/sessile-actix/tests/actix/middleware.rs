@@ -2,7 +2,7 @@
 
 use actix_web::dev::Service as _;
 use actix_web::error::ErrorImATeapot;
-use actix_web::{App, web};
+use actix_web::{App, HttpResponse, web};
 use sessile_actix::{RecentlySignedIn, SessionMiddleware};
 use sessile_core::{Config, Error, MemoryStore, Session, Sessions};
 use sessile_testkit::http::Browser;
@@ -34,7 +34,7 @@ async fn a_middleware_that_gives_up_does_not_undo_the_handlers_edits() {
     });
     let browser = Browser::new(&address);
     let answer = browser.get("/?fail").send().await;
-    assert_eq!((answer.status, &*answer.text()), (418, "no"));
+    assert_eq!((answer.status, answer.text()), (418, "no"));
     assert_eq!((answer.header("vary"), answer.header("cache-control")), (Some("Cookie"), Some("no-store")));
     assert_eq!(browser.get("/").send().await.text(), "2", "the cookie came with the error");
 }
@@ -66,4 +66,23 @@ async fn what_needs_a_recent_sign_in_is_refused_without_one() {
     assert_eq!(browser.post("/close").send().await.status, 401);
     browser.post("/sign-in").send().await;
     assert_eq!(browser.post("/close").send().await.text(), "alice may");
+}
+
+#[tokio::test]
+async fn cookies_and_cache_headers_of_a_handler_are_left_as_they_are() {
+    async fn own(session: Session) -> Result<HttpResponse, Error> {
+        visit(session).await?;
+        Ok(HttpResponse::Ok()
+            .insert_header(("set-cookie", "theme=dark"))
+            .insert_header(("cache-control", "private"))
+            .finish())
+    }
+    let sessions = sessions();
+    let address =
+        serve(move || App::new().route("/", web::get().to(own)).wrap(SessionMiddleware::new(sessions.clone())));
+    let browser = Browser::new(&address);
+    let answer = browser.get("/").send().await;
+    assert_eq!(answer.header("cache-control"), Some("private"));
+    assert_eq!(browser.cookie("theme").as_deref(), Some("dark"));
+    assert!(browser.cookie("connect.sid").is_some());
 }
