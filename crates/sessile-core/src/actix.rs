@@ -61,8 +61,8 @@ impl ResponseError for Error {
         }
         let mut response = HttpResponse::build(self.status_code());
         response.content_type("application/json").insert_header((CACHE_CONTROL, "no-store"));
-        if self.is_unavailable() {
-            response.insert_header((RETRY_AFTER, "1"));
+        if let Some(seconds) = self.retry_after() {
+            response.insert_header((RETRY_AFTER, seconds));
         }
         response.body(self.public_json())
     }

@@ -85,6 +85,9 @@ impl Sessions {
         };
         if planned == Plan::Create {
             self.is_late(session, facts).await?;
+            if self.plan(&session.lock()) == Plan::Create {
+                self.limit_creation(facts)?;
+            }
         }
         let cookie = if planned == Plan::Keep && why_cookie.is_none() {
             None

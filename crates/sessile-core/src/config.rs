@@ -12,6 +12,7 @@ use crate::codec::{CookieCodec, ExpressCodec, Keyring};
 use crate::cookie::attributes::{Attributes, Priority, SameSite, is_domain, is_path};
 use crate::device::{DeviceNames, RecordIp, Woothee};
 use crate::event::Observer;
+use crate::limits::Limits;
 use crate::record::{Flag, Record, StoredCookie};
 use crate::registry::{AtLimit, Limit};
 use crate::{Cookie, Error, KeyForm, Lifetime, Secure};
@@ -39,6 +40,7 @@ pub struct Config {
     pub(crate) rolling: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limit: Option<Limit>,
+    pub(crate) limits: Option<Limits>,
     pub(crate) history: Duration,
     pub(crate) record_ip: RecordIp,
     pub(crate) record_user_agent: bool,
@@ -70,6 +72,7 @@ impl Config {
             rolling: false,
             clock: Arc::new(SystemClock),
             limit: None,
+            limits: None,
             history: Duration::from_secs(90 * 24 * 60 * 60),
             record_ip: RecordIp::Full,
             record_user_agent: true,
@@ -189,6 +192,12 @@ impl Config {
     /// How many live sessions one user may have, and what happens to one more. Default: any number. At least 1 counts.
     pub fn max_sessions_per_user(mut self, sessions: u32, policy: AtLimit) -> Self {
         self.limit = Some(Limit { sessions: sessions.max(1), policy });
+        self
+    }
+
+    /// How often one client may do what costs the application something. Default: as often as it likes.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
         self
     }
 

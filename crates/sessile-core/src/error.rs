@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -37,6 +38,8 @@ enum Kind {
     Config,
     Unauthenticated,
     Full,
+    /// For how long to wait.
+    Limited(Duration),
 }
 
 impl Error {
@@ -94,6 +97,10 @@ impl Error {
 
     pub(crate) fn full() -> Self {
         Self::new(Kind::Full, "this user is signed in on as many devices as allowed; sign out on one of them first")
+    }
+
+    pub(crate) fn limited(wait: Duration) -> Self {
+        Self::new(Kind::Limited(wait), "too many requests of this kind from this network or session; wait a little")
     }
 
     pub(crate) fn taken(key: &str) -> Self {
@@ -157,6 +164,21 @@ impl Error {
         self.kind == Kind::Full
     }
 
+    /// The client did this more often than [`Config::limits`](crate::Config::limits) allows. Adapters answer 429.
+    pub fn is_limited(&self) -> bool {
+        matches!(self.kind, Kind::Limited(_))
+    }
+
+    /// How long the client should wait before it tries again, in whole seconds, for the header `Retry-After`
+    /// (RFC 9110 section 10.2.3); `None` where trying again is of no use.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self.kind {
+            Kind::Limited(wait) => Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+            Kind::Unavailable | Kind::Contended => Some(1),
+            _ => None,
+        }
+    }
+
     /// A setting that cannot work.
     pub fn is_config(&self) -> bool {
         self.kind == Kind::Config
@@ -174,6 +196,7 @@ impl Error {
             Kind::Gone | Kind::Full => 409,
             Kind::Unauthenticated => 401,
             Kind::TooLarge => 413,
+            Kind::Limited(_) => 429,
             Kind::Poisoned | Kind::Value | Kind::Key | Kind::Misuse | Kind::Config => 500,
         }
     }
@@ -188,7 +211,9 @@ impl Error {
         match self.kind {
             Kind::Unavailable => "the session store is not available, try again",
             Kind::Poisoned => "this session cannot be read",
-            Kind::Contended | Kind::Gone | Kind::Full | Kind::TooLarge | Kind::Unauthenticated => &self.message,
+            Kind::Contended | Kind::Gone | Kind::Full | Kind::TooLarge | Kind::Unauthenticated | Kind::Limited(_) => {
+                &self.message
+            }
             Kind::Value | Kind::Key | Kind::Misuse | Kind::Config => "internal error",
         }
     }

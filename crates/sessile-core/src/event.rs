@@ -61,6 +61,9 @@ pub enum Refusal {
     CutOff,
     /// A sign-in of a user who has as many sessions as allowed.
     Full,
+    /// More of something than [`Limits`](crate::Limits) allow one client. The reason says of what; where limits are only
+    /// logged the request went on.
+    RateLimited,
 }
 
 impl EventKind {
@@ -87,6 +90,7 @@ impl Refusal {
             Self::Late => "late",
             Self::CutOff => "cut_off",
             Self::Full => "too_many_sessions",
+            Self::RateLimited => "rate_limited",
         }
     }
 }
@@ -145,7 +149,9 @@ impl Observer for TracingObserver {
         let handle = handle.as_ref().map(tracing::field::display);
         let (owner, ip) = (owner.as_ref().map(tracing::field::debug), ip.map(tracing::field::display));
         match kind {
-            EventKind::Refused(refusal @ (Refusal::Reused | Refusal::CutOff | Refusal::Full)) => {
+            EventKind::Refused(
+                refusal @ (Refusal::Reused | Refusal::CutOff | Refusal::Full | Refusal::RateLimited),
+            ) => {
                 tracing::warn!(target: "sessile::events", event = kind.as_str(), why = refusal.as_str(), handle, owner, ip, "session refused");
             }
             kind => {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::codec::Decoded;
+use crate::limits::Network;
 use crate::{Devices, Error, Session, Sessions};
 
 /// What an adapter shows of a request. Header names are given in lower case.
@@ -53,6 +54,8 @@ pub(crate) struct Facts {
     pub(crate) began: SystemTime,
     /// Where from, as much as may be kept.
     pub(crate) ip: Option<IpAddr>,
+    /// What the client is counted by, where something is limited.
+    pub(crate) network: Option<Network>,
     /// What the client says it is, if that may be kept.
     pub(crate) user_agent: Option<Box<str>>,
 }
@@ -122,6 +125,27 @@ impl Exchange {
             Some(session) => self.shared.sessions.save(&session, &self.shared.facts).await,
             None => Ok(()),
         }
+    }
+
+    /// Counts a try to sign in, before the credentials are looked at: for the client's network, and for the session of its
+    /// cookie. Without [`Config::limits`](crate::Config::limits) it does nothing.
+    ///
+    /// ```
+    /// # use sessile_core::{Error, Exchange};
+    /// async fn sign_in(exchange: &Exchange, user: &str, password: &str) -> Result<(), Error> {
+    ///     exchange.try_sign_in()?;
+    ///     # fn is_right(_: &str, _: &str) -> bool { true }
+    ///     if is_right(user, password) {
+    ///         exchange.session().await?.sign_in(user)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When there were too many ([`Error::is_limited`]).
+    pub fn try_sign_in(&self) -> Result<(), Error> {
+        self.shared.sessions.limit_sign_in(&self.shared.facts)
     }
 
     /// The sessions that this request's is one of.

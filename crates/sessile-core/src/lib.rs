@@ -28,6 +28,7 @@ mod event;
 mod exchange;
 mod id;
 mod lifetime;
+mod limits;
 pub mod manual {
     //! The manual: what the defaults are and why, which attacks are known, how to come from Express.
 
@@ -67,6 +68,7 @@ pub use event::{Event, EventKind, Observer, Refusal, TracingObserver};
 pub use exchange::{Exchange, RequestHead, SetCookie};
 pub use id::{Handle, KeyForm, SessionId, StoreKey};
 pub use lifetime::Lifetime;
+pub use limits::{Enforcement, Limits, Rate};
 pub use memory::MemoryStore;
 pub use operations::{Action, Operations, Operator, Role, SecretUse};
 pub use record::{Record, Revision, UserId};

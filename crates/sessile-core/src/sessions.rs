@@ -1,6 +1,7 @@
 //! Sessions as a whole, and the way down: `begin` reads the cookie, `load` the row.
 
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,6 +13,7 @@ use crate::codec::Decoded;
 use crate::cookie::header;
 use crate::event::{Event, EventKind, Refusal};
 use crate::exchange::{Exchange, Facts, RequestHead};
+use crate::limits::{Counted, Enforcement, Limiter, Network};
 use crate::registry::{Alignment, Fate, Seen};
 use crate::session::Inner;
 use crate::store::Store;
@@ -33,13 +35,16 @@ struct Shared {
     turns: Turns,
     activity: Activity,
     aligned: Aligned,
+    limiter: Option<Limiter>,
 }
 
 impl Sessions {
     /// Sessions in this store.
     pub fn new(store: impl Store, config: Config) -> Self {
+        let limiter = config.limits.map(Limiter::new);
         Self {
             shared: Arc::new(Shared {
+                limiter,
                 store: Box::new(store),
                 config: Arc::new(config),
                 turns: Turns::default(),
@@ -59,12 +64,14 @@ impl Sessions {
         if config.record_user_agent {
             head.header("user-agent", &mut |value| user_agent = device::user_agent(value));
         }
+        let ip = proxy::client_ip(head, trusted);
         let facts = Facts {
             presented,
             forged,
             https: proxy::is_https(head, trusted),
             began,
-            ip: proxy::client_ip(head, trusted).and_then(|ip| config.record_ip.of(ip)),
+            ip: ip.and_then(|ip| config.record_ip.of(ip)),
+            network: ip.filter(|_| config.limits.is_some()).map(Network::of),
             user_agent,
         };
         Exchange::new(self.clone(), facts)
@@ -118,6 +125,7 @@ impl Sessions {
             self.tell_of_reuse(&key, facts).await;
         } else if facts.forged {
             self.refuse(Refusal::Forged, facts, |event| event);
+            self.limit(facts, "forged cookies", &facts.network, |limiter| &limiter.forged)?;
         }
         let fresh = Record::fresh(config.fresh_cookie(facts.https), self.now())?;
         Ok(Session::new(config, fresh, facts.began))
@@ -192,6 +200,35 @@ impl Sessions {
                 reason: ending.reason.or_else(|| Some(ending.end.as_str().into())),
                 ..event.of(&ended.handle, Some(&ended.owner))
             });
+        }
+    }
+
+    /// A session is about to be made for this client.
+    pub(crate) fn limit_creation(&self, facts: &Facts) -> Result<(), Error> {
+        self.limit(facts, "new sessions", &facts.network, |limiter| &limiter.created)
+    }
+
+    pub(crate) fn limit_sign_in(&self, facts: &Facts) -> Result<(), Error> {
+        self.limit(facts, "tries to sign in", &facts.network, |limiter| &limiter.sign_ins)?;
+        let session = facts.presented.as_ref().map(|presented| self.key(&presented.id));
+        self.limit(facts, "tries to sign in", &session, |limiter| &limiter.sign_ins)
+    }
+
+    /// Counts one more of these for this client, if there is a limit and it can be told from others.
+    fn limit<C: Hash>(
+        &self,
+        facts: &Facts,
+        what: &str,
+        client: &Option<C>,
+        counted: impl FnOnce(&Limiter) -> &Counted,
+    ) -> Result<(), Error> {
+        let (Some(limiter), Some(client)) = (&self.shared.limiter, client) else { return Ok(()) };
+        let Err(wait) = counted(limiter).count(client, facts.began) else { return Ok(()) };
+        let reason = || Some(what.into());
+        self.refuse(Refusal::RateLimited, facts, |event| Event { reason: reason(), ..event });
+        match limiter.limits.enforcement {
+            Enforcement::LogOnly => Ok(()),
+            Enforcement::Enforce => Err(Error::limited(wait)),
         }
     }
 

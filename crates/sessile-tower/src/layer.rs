@@ -122,7 +122,7 @@ fn add_cookie(headers: &mut HeaderMap, cookie: &SetCookie) {
 /// The response that replaces one whose session could not be written.
 fn failure<Res: From<String>>(error: &Error) -> Response<Res> {
     // A poisoned row was logged, with its handle, where it was found.
-    if !error.is_poisoned() {
+    if error.status() >= 500 && !error.is_poisoned() {
         tracing::error!(?error, "a request's session could not be written; its response is replaced");
     }
     let mut response = Response::new(Res::from(error.public_json()));
@@ -130,8 +130,8 @@ fn failure<Res: From<String>>(error: &Error) -> Response<Res> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if error.is_unavailable() {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(seconds) = error.retry_after() {
+        headers.insert(RETRY_AFTER, seconds.into());
     }
     response
 }
