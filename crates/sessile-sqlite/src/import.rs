@@ -20,7 +20,7 @@ use crate::times::{millis, millis_up, read, text};
 /// How much of the file is kept in memory while sessions come in: 64 MiB, negative because SQLite would count pages else.
 const CACHE_KIB: i32 = -65_536;
 
-/// How long the write-ahead log may get meanwhile before it goes back into the file: 128 MiB.
+/// How long the write-ahead log may get meanwhile before a call puts it back into the file: 128 MiB, and that call.
 const LOG_PAGES: u32 = 32_768;
 
 /// The statements.
