@@ -23,6 +23,9 @@ const CACHE_KIB: i32 = -65_536;
 /// How long the write-ahead log may get meanwhile before a call puts it back into the file: 128 MiB, and that call.
 const LOG_PAGES: u32 = 32_768;
 
+/// What is left of the log, in bytes, once it went back and the next write began it anew: as much as at other times.
+const LOG_LEFT: u32 = 4 * 1024 * 1024;
+
 /// The statements.
 pub(crate) struct Import {
     device: String,
@@ -211,7 +214,8 @@ impl Statements {
 /// store.
 fn make_room(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_LEFT)
 }
 
 #[async_trait]
