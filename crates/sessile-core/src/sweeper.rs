@@ -46,6 +46,7 @@ impl Sessions {
 
     /// One round of bringing the registry into step; says whether there is more to do at once.
     async fn tidy(&self) -> Result<bool, Error> {
+        self.write_secret_uses().await;
         let Some(registry) = self.store().registry() else { return Ok(false) };
         self.write_activity().await;
         let config = self.config();
