@@ -1,7 +1,7 @@
 //! Taking sessions out, to move them to another store: page after page by primary key, so that a table of any size is read
 //! in constant memory and each page costs the same.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use sessile_core::{CutOff, End, Ending, Error, Imported, Piece, Place, StoreKey, Transfer, UserId};
@@ -13,6 +13,13 @@ use crate::private::Private;
 use crate::rows::{DEVICE, count, device, get};
 use crate::sql::Names;
 use crate::time::{moment, time, whole_seconds};
+use crate::transaction::Values;
+
+/// How long a statement may take: a page may have many expired rows in its way.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A table with more rows than this is not counted.
+const LARGE: u32 = 100_000;
 
 /// How many kinds of pieces there are.
 const KINDS: u8 = 5;
@@ -95,7 +102,7 @@ impl Transfer for PostgresStore {
         if from.kind == 0 {
             values.push((&now, Type::FLOAT8));
         }
-        let rows = self.query(&sql, &values).await?;
+        let [rows] = self.together(PATIENCE, [(&sql, &values)]).await?;
         let pieces = rows.iter().filter_map(|row| piece(from.kind, row).transpose());
         Ok((pieces.collect::<Result<_, _>>()?, place_after(from, &rows, limit)?))
     }
@@ -106,7 +113,20 @@ impl Transfer for PostgresStore {
 
     async fn size(&self) -> Result<u64, Error> {
         let Names { data, registry, .. } = &self.table().await?.names;
-        let sql = format!("SELECT (SELECT count(*) FROM {data}) + (SELECT count(*) FROM {registry})");
-        count(&self.query(&sql, &[]).await?, 0)
+        let sql = size(data, registry);
+        let names: Values<'_> = &[(data, Type::TEXT), (registry, Type::TEXT)];
+        let [rows] = self.together(PATIENCE, [(&sql, names)]).await?;
+        count(&rows, 0)
     }
+}
+
+/// Counts rows; of a large table the server's estimate will do.
+fn size(data: &str, registry: &str) -> String {
+    let [sessions, devices] = [(data, "$1"), (registry, "$2")].map(|(table, name)| {
+        format!(
+            "(SELECT CASE WHEN reltuples > {LARGE} THEN reltuples::int8 ELSE (SELECT count(*) FROM {table}) END \
+              FROM pg_catalog.pg_class WHERE oid = to_regclass({name}))"
+        )
+    });
+    format!("SELECT {sessions} + {devices}")
 }
