@@ -136,11 +136,16 @@ impl Traffic {
             let upsert = client.prepare(UPSERT).await.unwrap();
             let get = client.prepare("SELECT sess::text FROM session WHERE sid = $1 AND expire >= to_timestamp($2)");
             let get = get.await.unwrap();
-            while !stopped.load(Ordering::Relaxed) {
-                client.query(&upsert, &[&DOCUMENT, &2e9, &"express"]).await.unwrap();
-                assert_eq!(client.query(&get, &[&"express", &(2e9 - 1.0)]).await.unwrap().len(), 1);
-                assert_eq!(client.query(&get, &[&"express", &(2e9 + 1.0)]).await.unwrap().len(), 0);
-                client.execute("DELETE FROM session WHERE sid = 'express'", &[]).await.unwrap();
+            for round in 0.. {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                // Signed in, so that the guard has something to do: it looks at the column too.
+                let (sid, document) = (format!("express {round}"), r#"{"cookie":{"path":"/"},"userId":"ann"}"#);
+                client.query(&upsert, &[&document, &2e9, &sid]).await.unwrap();
+                assert_eq!(client.query(&get, &[&sid, &(2e9 - 1.0)]).await.unwrap().len(), 1);
+                assert_eq!(client.query(&get, &[&sid, &(2e9 + 1.0)]).await.unwrap().len(), 0);
+                client.execute("DELETE FROM session WHERE sid = $1", &[&sid]).await.unwrap();
                 counted.fetch_add(1, Ordering::Relaxed);
             }
         }));
@@ -293,6 +298,11 @@ async fn rows_that_somebody_holds_are_waited_for_without_a_lock() {
     held.execute("SELECT FROM session WHERE sid = 'k3' FOR UPDATE", &[]).await.unwrap();
     for round in 0..20 {
         a_life(&store, &format!("meanwhile {round}")).await;
+    }
+    for number in [1, 2, 4, 9] {
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        let touched = store.touch(&key(&format!("k{number}")), SystemTime::UNIX_EPOCH, end).await;
+        assert_eq!(touched.unwrap(), Written::Done, "a session beside it");
     }
     assert!(!changing.is_finished(), "it went on without the row");
     held.commit().await.unwrap();
