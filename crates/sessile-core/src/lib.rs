@@ -74,6 +74,6 @@ pub use registry::{
 };
 pub use session::{Flash, Session};
 pub use sessions::Sessions;
-pub use stats::{Interval, Stats, Storage, StoreStats};
+pub use stats::{Interval, Load, Stats, Storage, StoreStats};
 pub use store::{Store, Sweep, Swept, Written};
 pub use transfer::{Imported, Piece, Place, Transfer};
