@@ -3,4 +3,7 @@
 
 pub mod auth;
 pub mod demo;
+pub mod devices;
+pub mod health;
 pub mod idp;
+pub mod public;
