@@ -99,6 +99,13 @@ impl Exchange {
         self.shared.facts.presented.is_some()
     }
 
+    /// Where the request came from, as far as proxies that are trusted tell it and [`Config::record_ip`] allows to keep it.
+    ///
+    /// [`Config::record_ip`]: crate::Config::record_ip
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.shared.facts.ip
+    }
+
     /// Writes what the session has become so far, now, in the middle of the request. For what must be durable before the
     /// request goes on: a value that was [taken](Session::take) is then taken for good, and of two requests that take the
     /// same one the other one's `save` fails. Wait for it before the session is used again. With nothing to write it does
