@@ -16,6 +16,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run a small shop whose carts live in sessions
     Demo(DemoArgs),
+    /// Run the sweeper, sign-in and "your devices" for an application; and for operators dashboard, metrics and health
+    Serve(ServeArgs),
     /// List who is signed in where, the latest first
     List(ListArgs),
     /// Show one session, without its data unless asked for
@@ -210,6 +212,21 @@ pub(crate) struct DemoArgs {
     /// Run an identity provider for development beside it, on another port of this computer, to sign in at
     #[arg(long)]
     pub(crate) idp: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen for everybody; port 0 takes any free one [default: server.listen, which is 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Where to listen for operators [default: server.admin_listen, which is 127.0.0.1:9090]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) admin: Option<String>,
+    /// Do not listen for operators
+    #[arg(long, conflicts_with = "admin")]
+    pub(crate) no_admin: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }

@@ -2,11 +2,13 @@
 //! own, what is for operators: the dashboard, metrics, health.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::bail;
 use axum::Router;
 use sessile::Sessions;
 use sessile::settings::Settings;
+use sessile_server::admin::{self, Admin};
 use sessile_server::health::{self, Readiness};
 use sessile_server::public;
 use tokio::net::TcpListener;
@@ -14,7 +16,10 @@ use tracing::{info, warn};
 
 use crate::args::ServeArgs;
 use crate::systemd::{self, Sockets};
-use crate::{logs, provider, serving, store};
+use crate::{logs, output, provider, serving, store};
+
+/// How often a store that does not answer is asked for the first operator.
+const PAUSE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let settings = settings(&args)?;
@@ -30,7 +35,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let mut servers = Vec::new();
     if let Some(listener) = admin_listener {
         info!("listening for operators on http://{}", listener.local_addr()?);
-        servers.push((listener, admin_app(&sessions, &settings, readiness.clone()).await?));
+        servers.push((listener, admin_app(&sessions, &settings, readiness.clone())?));
     }
     let address = listener.local_addr()?;
     let app = public_app(&sessions, &settings, readiness, &provider::own_url(address)).await?;
@@ -95,6 +100,33 @@ async fn public_app(
     Ok(public::router(sessions.clone(), readiness, auth))
 }
 
-async fn admin_app(_sessions: &Sessions, _settings: &Settings, readiness: Readiness) -> anyhow::Result<Router> {
-    Ok(Router::new().merge(health::router(readiness)))
+/// The dashboard, and what is scraped and probed beside it.
+fn admin_app(sessions: &Sessions, settings: &Settings, readiness: Readiness) -> anyhow::Result<Router> {
+    let mut admin = Admin::new(sessions.clone())?;
+    if let Some(host) = &settings.server().admin_host {
+        admin = admin.host(host).secure(!is_this_computer(host));
+    }
+    tokio::spawn(tell_first_token(admin.clone()));
+    Ok(admin::router(admin).merge(health::router(readiness)))
+}
+
+/// Whether browsers that know the dashboard by this name come from here, and so need no HTTPS.
+fn is_this_computer(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Where there is no operator yet there is one now, whose token is told here and never again. It waits for the store.
+async fn tell_first_token(admin: Admin) {
+    loop {
+        match admin.first_token().await {
+            Ok(None) => return,
+            Ok(Some(token)) => {
+                return output::note(&format!(
+                    "the dashboard's first operator is \"admin\", with this token, which is shown only now: {token}"
+                ));
+            }
+            Err(error) if error.is_unavailable() => tokio::time::sleep(PAUSE).await,
+            Err(error) => return warn!(?error, "there may be nobody who can sign in to the dashboard"),
+        }
+    }
 }

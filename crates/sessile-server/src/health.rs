@@ -108,6 +108,7 @@ async fn ready(State(readiness): State<Readiness>) -> Response {
     if readiness.is_ready().await {
         return (NOT_KEPT, Json(json!({ "status": "ready" }))).into_response();
     }
-    let why = json!({ "status": "unavailable", "reason": "the session store does not answer; the server's log says why" });
+    let why =
+        json!({ "status": "unavailable", "reason": "the session store does not answer; the server's log says why" });
     (StatusCode::SERVICE_UNAVAILABLE, NOT_KEPT, [(RETRY_AFTER, "1")], Json(why)).into_response()
 }

@@ -459,14 +459,14 @@ pub(super) static DECLARED: [Declared; 40] = [
     Declared {
         path: "server.admin_host",
         variable: "ADMIN_HOST",
-        kind: Kind::Text("a host, with its port if it has one", |values, text| {
-            let holds = !text.is_empty() && !text.contains(['/', '@', '?', '#', ' ']);
-            expect(holds, "a host like admin.example.com or localhost:9090, without scheme and path")?;
+        kind: Kind::Text("a host", |values, text| {
+            let holds = !text.is_empty() && !text.contains(['/', ':', '@', '?', '#', ' ']);
+            expect(holds, "a host like admin.example.com, without scheme, port and path")?;
             values.server.admin_host = Some(text.into());
             Ok(())
         }),
-        help: "The host under which operators' browsers find the dashboard, as it stands in their address bar. Not set: \
-               only this computer's own names.",
+        help: "The host under which operators' browsers find the dashboard. Any but `localhost` means that they reach it over \
+               HTTPS, through a proxy. Not set: only this computer's own names.",
         example: r#""admin.example.com""#,
         secret: false,
         show: |values| shown(&values.server.admin_host, "not set"),
