@@ -25,8 +25,9 @@ pub enum Piece {
         /// When it ends.
         expires_at: SystemTime,
     },
-    /// A row of the registry, of a session that lives or of one that ended, and the key it has or had.
-    Device(StoreKey, Device),
+    /// A row of the registry, of a session that lives or of one that ended, and the key it has or had; without one where
+    /// that key lives on as somebody else's session.
+    Device(Option<StoreKey>, Device),
     /// Sign-ins of this user from before this time are over.
     OwnerCutOff(UserId, SystemTime),
     /// Everyone's are, and what the registry will say of them.
