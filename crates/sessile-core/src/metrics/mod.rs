@@ -16,11 +16,12 @@
 //! # Ok::<(), sessile_core::Error>(())
 //! ```
 
+mod beside;
 mod gauges;
 mod measured;
 mod observer;
 mod operation;
-mod registry;
+
 mod table;
 
 pub use gauges::Gauges;

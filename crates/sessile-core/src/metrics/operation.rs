@@ -131,7 +131,7 @@ macro_rules! always_done {
         })*
     };
 }
-always_done!((), crate::Swept, crate::Tidied, crate::StoreStats, crate::Imported);
+always_done!((), u64, crate::Swept, crate::Tidied, crate::StoreStats, crate::Imported);
 
 impl<T> Answer for Vec<T> {
     fn outcome(&self) -> Outcome {

@@ -36,9 +36,10 @@ use std::time::Duration;
 
 pub use builder::{Builder, DEFAULT_FILE};
 pub use declared::{Declared, declared};
+pub use environment::variable;
 pub use error::{Origin, Problem, SettingsError};
 
-use crate::Config;
+use crate::{Config, KeyForm};
 use declared::Values;
 
 /// Settings that were found to work, and where each came from.
@@ -150,6 +151,11 @@ impl Settings {
     /// The configuration of [`Sessions`](crate::Sessions).
     pub fn config(&self) -> Config {
         self.config.clone()
+    }
+
+    /// How the store's keys are made from the ids: as they are in the Express profile, else hashed.
+    pub fn key_form(&self) -> KeyForm {
+        self.config.key_form
     }
 
     /// `cookie.name`, as it is in force.
