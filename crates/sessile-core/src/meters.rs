@@ -22,9 +22,8 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) const WORDS: [&'static str; 10] = [
-        "anonymous", "read", "created", "updated", "rotated", "touched", "ended", "dropped", "refused", "failed",
-    ];
+    pub(crate) const WORDS: [&'static str; 10] =
+        ["anonymous", "read", "created", "updated", "rotated", "touched", "ended", "dropped", "refused", "failed"];
 
     pub(crate) const fn as_str(self) -> &'static str {
         Self::WORDS[self as usize]

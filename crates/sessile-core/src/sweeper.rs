@@ -45,6 +45,7 @@ impl Sessions {
         let swept = sweep.sweep(expired_by, limit).await?;
         let ending = Ending { end: End::Expired, at: self.now(), reason: None };
         swept.expired.iter().for_each(|ended| self.tell_of_end(ended, &ending));
+        self.meters().removed(swept.removed);
         Ok(swept.removed)
     }
 
@@ -105,6 +106,7 @@ mod background {
     use tracing::{debug, error, info, warn};
 
     use super::BATCH;
+    use crate::meters::SweepRound;
     use crate::{Error, Sessions};
 
     /// How far this host's clock may be from the store's before it is reported.
@@ -128,7 +130,10 @@ mod background {
         }
 
         async fn sweep_and_report(&self) {
-            match self.sweep_gently().await {
+            let begun = Instant::now();
+            let swept = self.sweep_gently().await;
+            self.note_round(begun.elapsed(), swept.as_ref().ok().copied());
+            match swept {
                 Ok(0) => debug!("no session had expired"),
                 Ok(removed) => info!(removed, "expired sessions were removed"),
                 Err(error) => error!(?error, "expired sessions could not be removed; the next round tries again"),
@@ -138,6 +143,15 @@ mod background {
             {
                 let skew_ms = skew.as_millis();
                 warn!(skew_ms, "this host's clock and the session store's differ; sessions may end early or late");
+            }
+        }
+
+        /// `removed` is `None` when the round failed.
+        fn note_round(&self, took: Duration, removed: Option<u64>) {
+            let at = self.now();
+            self.meters().sweep(at, took, removed.is_some());
+            if let Some(removed) = removed {
+                self.remember_sweep(SweepRound { at, took, removed });
             }
         }
 

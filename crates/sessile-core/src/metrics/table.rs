@@ -64,8 +64,7 @@ pub(super) const READS: &str = "sessile_store_reads";
 pub(super) const ACTIVITY_WAITING: &str = "sessile_registry_queue";
 pub(super) const CLOCK_SKEW: &str = "sessile_clock_skew_seconds";
 
-const ENDS: [&str; 4] =
-    [End::LoggedOut.as_str(), End::Revoked.as_str(), End::Expired.as_str(), End::Evicted.as_str()];
+const ENDS: [&str; 4] = [End::LoggedOut.as_str(), End::Revoked.as_str(), End::Expired.as_str(), End::Evicted.as_str()];
 
 const EVENT_KINDS: [&str; 4] = [
     EventKind::Created.as_str(),
