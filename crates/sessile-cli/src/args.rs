@@ -230,6 +230,9 @@ pub(crate) struct ServeArgs {
     /// Do not listen for operators
     #[arg(long, conflicts_with = "admin")]
     pub(crate) no_admin: bool,
+    /// Only ask the server that runs with these settings whether it is ready, for a health check
+    #[arg(long)]
+    pub(crate) probe: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }

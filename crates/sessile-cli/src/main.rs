@@ -7,6 +7,7 @@ mod logs;
 mod metrics_page;
 mod migrate;
 mod output;
+mod probe;
 mod provider;
 mod reference;
 mod secret;

@@ -18,13 +18,16 @@ use tracing::{info, warn};
 
 use crate::args::ServeArgs;
 use crate::systemd::{self, Sockets};
-use crate::{logs, output, provider, serving, store};
+use crate::{logs, output, probe, provider, serving, store};
 
 /// How often a store that does not answer is asked for the first operator, and whether the sweeper did a round.
 const PAUSE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let settings = settings(&args)?;
+    if args.probe {
+        return probe::run(&settings).await;
+    }
     logs::start(settings.server())?;
     settings.warnings().iter().for_each(|warning| warn!("{warning}"));
     let (listener, admin_listener) = listeners(&settings).await?;
@@ -72,14 +75,19 @@ async fn listeners(settings: &Settings) -> anyhow::Result<(TcpListener, Option<T
         Some(socket) => socket,
         None => serving::listen(&server.listen, "--listen").await?,
     };
-    let Some(address) = &server.admin_listen else { return Ok((public, None)) };
-    let admin = match sockets.take()? {
-        Some(socket) => socket,
-        None => serving::listen(address, "--admin").await?,
-    };
+    let handed_over = if server.admin_listen.is_some() { sockets.take()? } else { None };
     if sockets.left() > 0 {
-        bail!("expected at most two sockets from systemd, found {} more; remove ListenStream= lines", sockets.left());
+        bail!(
+            "expected systemd to open one socket for everybody and one for operators, unless --no-admin, found {} more; \
+             remove ListenStream= lines",
+            sockets.left()
+        );
     }
+    let admin = match (handed_over, &server.admin_listen) {
+        (Some(socket), _) => socket,
+        (None, Some(address)) => serving::listen(address, "--admin").await?,
+        (None, None) => return Ok((public, None)),
+    };
     may_be_reached(admin.local_addr()?.ip(), server.admin_host.as_deref())?;
     Ok((public, Some(admin)))
 }
