@@ -11,6 +11,7 @@ use sessile_server::demo::{DemoInfo, router};
 use tracing::{info, warn};
 
 use crate::args::DemoArgs;
+use crate::serving::Stop;
 use crate::store::Place;
 use crate::{logs, provider, secret, serving, store};
 
@@ -26,6 +27,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     for warning in settings.warnings() {
         warn!("{warning}");
     }
+    let stop = Stop::heed()?;
     let listener = serving::listen(&args.listen, "--listen").await?;
     let sessions = store::open(&settings).await?;
     for line in sessions.description() {
@@ -44,7 +46,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     };
     let auth = provider.map(|provider| provider.auth(&sessions, &public_url)).transpose()?;
     info!("listening on http://{address}");
-    serving::serve(vec![(listener, router(sessions, info, auth))], || ()).await
+    serving::serve(vec![(listener, router(sessions, info, auth))], stop, || ()).await
 }
 
 /// Where the sessions live, for visitors: which kind of store and which file or table, without the path to it.

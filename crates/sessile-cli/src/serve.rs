@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use crate::args::ServeArgs;
+use crate::serving::Stop;
 use crate::systemd::{self, Sockets};
 use crate::{logs, output, probe, provider, serving, store};
 
@@ -30,6 +31,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     }
     logs::start(settings.server())?;
     settings.warnings().iter().for_each(|warning| warn!("{warning}"));
+    let stop = Stop::heed()?;
     let (listener, admin_listener) = listeners(&settings).await?;
     let prometheus = Prometheus::install()?;
     let figures = Figures::default();
@@ -52,7 +54,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     info!("listening on http://{address}");
     servers.push((listener, app));
     systemd::ready();
-    serving::serve(servers, systemd::stopping).await
+    serving::serve(servers, stop, systemd::stopping).await
 }
 
 /// What is typed is nearer than the rest.

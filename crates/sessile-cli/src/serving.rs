@@ -1,6 +1,5 @@
 //! What every server of this command has in common: how it comes to its socket, and how it stops.
 
-use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,7 +26,11 @@ pub(crate) async fn listen(address: &str, flag: &str) -> anyhow::Result<TcpListe
 
 /// Serves until the process is told to stop; then requests in progress are finished, but not waited for forever.
 /// `stopping` is called when it is told.
-pub(crate) async fn serve(servers: Vec<(TcpListener, Router)>, stopping: impl FnOnce()) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    servers: Vec<(TcpListener, Router)>,
+    stop: Stop,
+    stopping: impl FnOnce(),
+) -> anyhow::Result<()> {
     let (told, hears) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
     for (listener, app) in servers {
@@ -42,7 +45,7 @@ pub(crate) async fn serve(servers: Vec<(TcpListener, Router)>, stopping: impl Fn
         anyhow::Ok(())
     };
     let too_late = async {
-        told_to_stop().await;
+        stop.told().await;
         info!("stopping; requests in progress are finished first");
         stopping();
         told.send_replace(true);
@@ -59,26 +62,38 @@ async fn stopped(mut hears: watch::Receiver<bool>) {
     let _ = hears.wait_for(|told| *told).await;
 }
 
-/// Ends at SIGINT (Ctrl-C) or SIGTERM.
-async fn told_to_stop() {
-    tokio::select! {
-        Ok(()) = tokio::signal::ctrl_c() => {}
-        () = terminated() => {}
-    }
+/// What tells a server to stop: SIGINT (Ctrl-C) or SIGTERM. To be made before the server says that it is there, so that
+/// whoever heard that can stop it in order.
+pub(crate) struct Stop {
+    #[cfg(unix)]
+    signals: [tokio::signal::unix::Signal; 2],
 }
 
 #[cfg(unix)]
-fn terminated() -> impl Future<Output = ()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signals) => drop(signals.recv().await),
-            Err(_) => std::future::pending().await,
+impl Stop {
+    pub(crate) fn heed() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { signals: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?] })
+    }
+
+    async fn told(self) {
+        let [mut interrupted, mut terminated] = self.signals;
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
         }
     }
 }
 
 #[cfg(not(unix))]
-fn terminated() -> impl Future<Output = ()> {
-    std::future::pending()
+impl Stop {
+    pub(crate) fn heed() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    async fn told(self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
