@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sessile::settings::{Builder, Settings};
-use sessile::{Error, PostgresStore, Sessions, SqliteStore};
+use sessile::{Error, PostgresBuilder, PostgresStore, Sessions, SqliteStore};
 
 use crate::args::StoreArgs;
 use crate::output::Misused;
@@ -88,11 +88,25 @@ pub(crate) async fn sessions(args: &StoreArgs) -> anyhow::Result<Sessions> {
     Ok(place.open(&settings).await?)
 }
 
+/// The sessions of the store, which is looked at as it is: nothing is created, nor has to work.
+pub(crate) async fn unopened(settings: &Settings) -> anyhow::Result<Sessions> {
+    let place = Place::of(settings)?.ok_or_else(nowhere)?;
+    place.has_to_be_there()?;
+    Ok(match &place {
+        Place::Postgres(url) => Sessions::new(postgres_builder(url, settings).connect_lazy()?, settings.config()),
+        Place::Sqlite(path) => Sessions::new(sqlite(path, settings).await?, settings.config()),
+    })
+}
+
 pub(crate) fn nowhere() -> Misused {
     Misused("expected a session store, found none; set DATABASE_URL, or name one with --store URL".into())
 }
 
 pub(crate) async fn postgres(url: &str, settings: &Settings) -> Result<PostgresStore, Error> {
+    postgres_builder(url, settings).connect().await
+}
+
+fn postgres_builder(url: &str, settings: &Settings) -> PostgresBuilder {
     let pool = settings.pool();
     let mut builder = PostgresStore::builder(url)
         .table(settings.table())
@@ -105,7 +119,7 @@ pub(crate) async fn postgres(url: &str, settings: &Settings) -> Result<PostgresS
     if let Some(registry) = settings.registry() {
         builder = builder.registry(registry);
     }
-    builder.connect().await
+    builder
 }
 
 pub(crate) async fn sqlite(path: &Path, settings: &Settings) -> Result<SqliteStore, Error> {

@@ -1,0 +1,93 @@
+//! `sessile doctor`: what is wrong, how that is known, and what to do about it, for somebody who was woken up. The worst
+//! comes first. It looks at the settings and at the store, creates nothing and changes nothing.
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use sessile::settings::Settings;
+use sessile::{Check, Clock as _, SystemClock, Verdict};
+
+use crate::args::DoctorArgs;
+use crate::output::{self, Found, Text, Tone};
+use crate::store;
+
+/// How the check is called, in every store, that fails when nothing else can be asked.
+const REACHABLE: &str = ".reachable";
+
+pub(crate) async fn run(args: &DoctorArgs) -> anyhow::Result<Found> {
+    let settings = store::settings_without_secret(&args.store)?;
+    let mut checks = store(&settings).await?;
+    checks.sort_by_key(|check| std::cmp::Reverse(check.verdict));
+    if args.output.json { output::print_json(&described(&checks))? } else { text(&checks).print()? }
+    Ok(outcome(&checks, args.strict))
+}
+
+async fn store(settings: &Settings) -> anyhow::Result<Vec<Check>> {
+    let sessions = store::unopened(settings).await?;
+    let examine = sessions.store().examine().context("this session store cannot be examined")?;
+    Ok(examine.examine(SystemClock.now()).await)
+}
+
+fn outcome(checks: &[Check], strict: bool) -> Found {
+    let is_failed = |check: &&Check| check.verdict == Verdict::Failed;
+    match worst(checks) {
+        Verdict::Failed if checks.iter().filter(is_failed).any(|check| check.name.ends_with(REACHABLE)) => Found::Unreachable,
+        Verdict::Failed => Found::Fault,
+        Verdict::Warning if strict => Found::Fault,
+        _ => Found::Something,
+    }
+}
+
+fn worst(checks: &[Check]) -> Verdict {
+    checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Good)
+}
+
+fn count(checks: &[Check], verdict: Verdict) -> usize {
+    checks.iter().filter(|check| check.verdict == verdict).count()
+}
+
+fn described(checks: &[Check]) -> Value {
+    let one = |check: &Check| {
+        json!({ "name": check.name, "verdict": check.verdict.as_str(), "finding": check.finding, "remedy": check.remedy })
+    };
+    json!({
+        "ok": worst(checks) != Verdict::Failed,
+        "failed": count(checks, Verdict::Failed),
+        "warnings": count(checks, Verdict::Warning),
+        "good": count(checks, Verdict::Good),
+        "checks": checks.iter().map(one).collect::<Vec<_>>(),
+    })
+}
+
+fn text(checks: &[Check]) -> Text {
+    let mut text = Text::default();
+    for check in checks {
+        say(&mut text, check);
+    }
+    let [failed, warnings, good] = [Verdict::Failed, Verdict::Warning, Verdict::Good].map(|verdict| count(checks, verdict));
+    let warnings = if warnings == 1 { "1 warning".into() } else { format!("{warnings} warnings") };
+    text.paint(tone(worst(checks)), &format!("{failed} failed, {warnings}, {good} good")).say("\n");
+    text
+}
+
+/// What is well takes a line; what is not takes the room that it needs.
+fn say(text: &mut Text, check: &Check) {
+    let word = format!("{:<8}", check.verdict.as_str());
+    if check.verdict == Verdict::Good {
+        text.paint(tone(check.verdict), &word).say(&format!(" {}\n", check.finding));
+        return;
+    }
+    text.paint(tone(check.verdict), &word.to_uppercase()).paint(Tone::Head, &format!(" {}\n", check.name));
+    text.say(&format!("         {}\n", check.finding));
+    if let Some(remedy) = &check.remedy {
+        text.say(&format!("         {}\n", remedy.replace('\n', "\n         ")));
+    }
+    text.say("\n");
+}
+
+fn tone(verdict: Verdict) -> Tone {
+    match verdict {
+        Verdict::Good => Tone::Good,
+        Verdict::Warning => Tone::Warning,
+        Verdict::Failed => Tone::Bad,
+    }
+}

@@ -1,0 +1,4 @@
+//! `sessile sweep`.
+
+use crate::support::Place;
+
