@@ -112,9 +112,14 @@ fn remove(table: &Table, name: &str) -> String {
     format!("DROP TRIGGER IF EXISTS {trigger} ON {};\nDROP FUNCTION IF EXISTS {function}();\n", table.names.data)
 }
 
+/// What the trigger is called, on a table with this name.
+pub(crate) fn trigger(name: &str) -> String {
+    derived("", name, "_sessile_guard")
+}
+
 /// The names of the trigger and its function.
 fn names(table: &Table, name: &str) -> (String, String) {
-    let name = derived("", name, "_sessile_guard");
+    let name = trigger(name);
     (quote(&name), qualified(Some(&table.schema), &name))
 }
 

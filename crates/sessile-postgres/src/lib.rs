@@ -20,6 +20,7 @@ mod align;
 mod builder;
 mod catalogue;
 mod connect;
+mod examine;
 mod failure;
 mod guard;
 mod lanes;

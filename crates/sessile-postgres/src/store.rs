@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use sessile_core::{Ending, Error, Fate, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Written};
+use sessile_core::{
+    Ending, Error, Examine, Fate, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Written,
+};
 use tokio::sync::OnceCell;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -79,7 +81,7 @@ impl PostgresStore {
         })?;
         config.ssl_mode(tls.mode);
         tune(&mut config, settings.connect_timeout);
-        let connector = Connector { config: config.clone(), tls: tls.connector };
+        let connector = Connector { config: config.clone(), tls: tls.connector, verifies: tls.verifies };
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_connect(config, connector.clone(), recycling))
             .max_size(settings.pool_max)
@@ -116,6 +118,10 @@ impl PostgresStore {
 
     pub(crate) fn settings(&self) -> &PostgresBuilder {
         &self.shared.settings
+    }
+
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.shared.connector
     }
 
     pub(crate) fn walk(&self) -> &Mutex<Walk> {
@@ -247,6 +253,10 @@ impl Store for PostgresStore {
     }
 
     fn stats(&self) -> Option<&dyn Stats> {
+        Some(self)
+    }
+
+    fn examine(&self) -> Option<&dyn Examine> {
         Some(self)
     }
 
