@@ -195,5 +195,5 @@ fn steady_word(word: &str) -> String {
 /// A sign-in with this `User-Agent`.
 pub(crate) async fn sign_in_as(browser: &Browser, user: &str, password: &str, user_agent: &str) -> Response {
     let form = browser.post("/sign-in").header("Content-Type", "application/x-www-form-urlencoded");
-    form.header("User-Agent", user_agent).body(&format!("user={user}&password={password}")).send().await
+    form.header("User-Agent", user_agent).body(format!("user={user}&password={password}")).send().await
 }
