@@ -17,7 +17,7 @@ pub(crate) use whole::{
 
 /// Server-side sessions in the database you already have.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "sessile", version, arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,

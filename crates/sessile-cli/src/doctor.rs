@@ -1,36 +1,28 @@
 //! `sessile doctor`: what is wrong, how that is known, and what to do about it, for somebody who was woken up. The worst
 //! comes first. It looks at the settings and at the store, creates nothing and changes nothing.
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
-use sessile::settings::Settings;
 use sessile::{Check, Clock as _, SystemClock, Verdict};
 
 use crate::args::DoctorArgs;
 use crate::output::{self, Found, Text, Tone};
 use crate::store;
 
-/// How the check is called, in every store, that fails when nothing else can be asked.
-const REACHABLE: &str = ".reachable";
+/// The checks that fail when there is no store to ask anything else.
+const REACHABLE: [&str; 2] = ["postgres.reachable", "sqlite.file"];
 
 pub(crate) async fn run(args: &DoctorArgs) -> anyhow::Result<Found> {
     let settings = store::settings_without_secret(&args.store)?;
-    let mut checks = store(&settings).await?;
+    let mut checks = store::to_examine(&settings)?.examine(SystemClock.now()).await;
     checks.sort_by_key(|check| std::cmp::Reverse(check.verdict));
     if args.output.json { output::print_json(&described(&checks))? } else { text(&checks).print()? }
     Ok(outcome(&checks, args.strict))
 }
 
-async fn store(settings: &Settings) -> anyhow::Result<Vec<Check>> {
-    let sessions = store::unopened(settings).await?;
-    let examine = sessions.store().examine().context("this session store cannot be examined")?;
-    Ok(examine.examine(SystemClock.now()).await)
-}
-
 fn outcome(checks: &[Check], strict: bool) -> Found {
-    let is_failed = |check: &&Check| check.verdict == Verdict::Failed;
+    let is_not_there = |check: &Check| check.verdict == Verdict::Failed && REACHABLE.contains(&check.name);
     match worst(checks) {
-        Verdict::Failed if checks.iter().filter(is_failed).any(|check| check.name.ends_with(REACHABLE)) => Found::Unreachable,
+        Verdict::Failed if checks.iter().any(is_not_there) => Found::Unreachable,
         Verdict::Failed => Found::Fault,
         Verdict::Warning if strict => Found::Fault,
         _ => Found::Something,

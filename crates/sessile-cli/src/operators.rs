@@ -29,6 +29,7 @@ async fn add(args: &AddOperatorArgs) -> anyhow::Result<Found> {
     let token = token()?;
     let token_hash = Sha256::digest(token.as_bytes()).into();
     let operator = Operator { name: args.name.as_str().into(), role, token_hash, created_at: sessions.now() };
+    operator.check()?;
     if !operations(&sessions)?.add_operator(&operator).await? {
         bail!("there is an operator called {:?} already; remove them first, or choose another name", args.name);
     }

@@ -73,7 +73,7 @@ fn screen(stats: &StoreStats, now: SystemTime) -> Text {
     if let Some(plot) = plot(&stats.expiring) {
         let most = stats.expiring.iter().max().copied().unwrap_or(0);
         text.paint(Tone::Head, "\nEND WITHIN THE NEXT HOUR, BY MINUTE").say(&format!(" (at most {most} in one)\n{plot}\n"));
-        text.paint(Tone::Faint, "now           15 min         30 min         45 min       60 min\n");
+        text.paint(Tone::Faint, &format!("{:<15}{:<15}{:<15}{:<15}60 min\n", "now", "15 min", "30 min", "45 min"));
     }
     if !stats.top_owners.is_empty() {
         let mut users = Table::new([("USER", Fit::Cut), ("SESSIONS", Fit::Whole)]);

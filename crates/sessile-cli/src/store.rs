@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sessile::settings::{Builder, Settings};
-use sessile::{Error, PostgresBuilder, PostgresStore, Sessions, SqliteStore};
+use sessile::{Error, Examine, PostgresBuilder, PostgresStore, Sessions, SqliteBuilder, SqliteStore};
 
 use crate::args::StoreArgs;
 use crate::output::Misused;
@@ -88,13 +88,11 @@ pub(crate) async fn sessions(args: &StoreArgs) -> anyhow::Result<Sessions> {
     Ok(place.open(&settings).await?)
 }
 
-/// The sessions of the store, which is looked at as it is: nothing is created, nor has to work.
-pub(crate) async fn unopened(settings: &Settings) -> anyhow::Result<Sessions> {
-    let place = Place::of(settings)?.ok_or_else(nowhere)?;
-    place.has_to_be_there()?;
-    Ok(match &place {
-        Place::Postgres(url) => Sessions::new(postgres_builder(url, settings).connect_lazy()?, settings.config()),
-        Place::Sqlite(path) => Sessions::new(sqlite(path, settings).await?, settings.config()),
+/// The store for a doctor, who looks at it as it is: nothing is created, and nothing has to work.
+pub(crate) fn to_examine(settings: &Settings) -> anyhow::Result<Box<dyn Examine>> {
+    Ok(match Place::of(settings)?.ok_or_else(nowhere)? {
+        Place::Postgres(url) => Box::new(postgres_builder(url, settings).connect_lazy()?),
+        Place::Sqlite(path) => Box::new(sqlite_builder(&path, settings)),
     })
 }
 
@@ -123,9 +121,13 @@ fn postgres_builder(url: &str, settings: &Settings) -> PostgresBuilder {
 }
 
 pub(crate) async fn sqlite(path: &Path, settings: &Settings) -> Result<SqliteStore, Error> {
+    sqlite_builder(path, settings).open().await
+}
+
+fn sqlite_builder(path: &Path, settings: &Settings) -> SqliteBuilder {
     let mut builder = SqliteStore::builder(path).table(settings.table());
     if let Some(registry) = settings.registry() {
         builder = builder.registry(registry);
     }
-    builder.open().await
+    builder
 }

@@ -133,7 +133,7 @@ fn the_demo_says_why_it_cannot_start() {
             2,
             "public_url (PUBLIC_URL): expected the redirect URL to be an https URL",
         ),
-        (&["--store", "sqlite:weak/x.sqlite"], &[], 1, "weak/sessile-demo.secret holds no usable secret; remove it"),
+        (&["--store", "sqlite:weak/x.sqlite"], &[], 2, "weak/sessile-demo.secret holds no usable secret; remove it"),
     ] {
         let mut command = directory.sessile(&["demo"]);
         let output = command.args(arguments).envs(variables.iter().copied()).output().unwrap();

@@ -1,9 +1,13 @@
 //! `sessile list`, `show`, `history` and `revoke`.
 
+use std::process::Command;
+
+use insta::assert_snapshot;
 use serde_json::Value;
+use sessile::{SqliteStore, Store as _};
 use sessile_testkit::http::Browser;
 
-use crate::support::{Directory, Place, sign_in, stderr};
+use crate::support::{Directory, Place, sign_in, sign_in_as, steady, stderr};
 
 async fn operators_see_and_end_sessions(place: &Place) {
     let demo = place.demo();
@@ -106,4 +110,114 @@ fn what_an_operator_types_wrongly_is_said() {
     let mut down = directory.sessile(&["list"]);
     let output = down.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/x").output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+}
+
+/// What people and programs see of the same sessions, whatever the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_store_is_shown_in_the_same_way() {
+    const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36";
+    for place in Place::both().await {
+        let demo = place.demo();
+        assert_eq!(sign_in_as(&Browser::new(&demo.url), "grace", "compiler", CHROME).await.status, 303);
+        assert_eq!(sign_in_as(&Browser::new(&demo.url), "ada", "analytical", "Fish/1").await.status, 303);
+        let ada = place.listed(&["list", "--user", "ada"])[0]["handle"].as_str().unwrap().to_owned();
+        let said = |words: &[&str]| {
+            let (code, out, err) = place.run(words);
+            steady(&format!("exit code {}\n--- standard output\n{out}--- standard error\n{err}", code.unwrap()))
+        };
+        for (name, words) in [
+            ("list", &["list"][..]),
+            ("list_json", &["list", "--json"]),
+            ("list_page", &["list", "--limit", "1"]),
+            ("list_nothing", &["list", "--user", "nobody"]),
+            ("show", &["show", &ada]),
+            ("show_json", &["show", &ada, "--json"]),
+            ("explain", &["explain", &ada]),
+            ("revoke_dry_run", &["revoke", &ada, "--dry-run"]),
+            ("revoke_everyone_dry_run", &["revoke", "--everyone", "--dry-run"]),
+            ("revoke_unasked", &["revoke", "--user", "ada"]),
+            ("revoke", &["revoke", &ada, "--yes", "--reason", "lost phone"]),
+            ("revoke_again", &["revoke", &ada, "--yes"]),
+            ("explain_revoked", &["explain", &ada]),
+            ("history", &["history", "--user", "ada"]),
+            ("history_json", &["history", "--user", "ada", "--json"]),
+            ("list_any", &["list", "--status", "any"]),
+            ("revoke_everyone", &["revoke", "--everyone", "--yes"]),
+        ] {
+            assert_snapshot!(name, said(words));
+        }
+    }
+}
+
+/// What somebody answers on a terminal.
+fn answered(place: &Place, words: &str, answer: &str) -> (Option<i32>, String) {
+    let typed = format!("echo {answer} | script -qec 'exec {} {words}' /dev/null", env!("CARGO_BIN_EXE_sessile"));
+    let mut script = Command::new("sh");
+    script.args(["-c", &typed]).current_dir(&place.directory.0).env_clear();
+    script.env("PATH", "/usr/bin:/bin").env("NO_COLOR", "1").env("DATABASE_URL", "sqlite:x.sqlite");
+    let output = script.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_it_asks_and_does_what_the_answer_says() {
+    let place = Place::sqlite();
+    let demo = place.demo();
+    for _ in 0..22 {
+        assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    }
+    let (code, said) = answered(&place, "revoke --user ada", "n");
+    assert!(code == Some(1) && said.contains("About to end 22 sessions. Go on? [y/N]"), "{said}");
+    assert!(said.contains("… and 2 more") && said.contains("nothing was changed"), "{said}");
+    assert_eq!(place.listed(&["list"]).len(), 22);
+    let (code, said) = answered(&place, "revoke --user ada", "y");
+    assert!(code == Some(0) && said.contains("ended: 22 sessions"), "{said}");
+    assert_eq!(place.listed(&["list"]).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_sessions_is_written_into_the_audit() {
+    let place = Place::sqlite();
+    let demo = place.demo();
+    for _ in 0..3 {
+        assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    }
+    let handle = place.listed(&["list"])[0]["handle"].as_str().unwrap().to_owned();
+    place.run(&["revoke", &handle, "--yes", "--reason", "lost phone"]);
+    place.run(&["revoke", "--user", "ada", "--dry-run"]);
+    place.command(&["revoke", "--user", "ada", "--yes"]).env_remove("USER").env("LOGNAME", "eve").output().unwrap();
+    place.command(&["revoke", "--everyone", "--yes"]).env_remove("USER").output().unwrap();
+    let store = SqliteStore::builder(place.directory.0.join("x.sqlite")).open().await.unwrap();
+    let actions = store.operations().unwrap().actions(None, 10).await.unwrap();
+    let told: Vec<_> = actions.iter().map(|(_, one)| (&*one.actor, &*one.action, one.sessions, one.reason.as_deref())).collect();
+    assert_eq!(
+        told,
+        [
+            ("unknown@cli", "everyone.revoke", 0, None),
+            ("eve@cli", "user.revoke", 2, None),
+            ("grace@cli", "session.revoke", 1, Some("lost phone")),
+        ]
+    );
+    assert_eq!((&*actions[2].1.target, &*actions[1].1.target), (&*handle, "ada"));
+}
+
+/// A role that may use the tables and make none.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_into_the_audit_is_done_all_the_same() {
+    let place = Place::postgres().await;
+    let demo = place.demo();
+    assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    let url = place.database.as_ref().unwrap().url().to_owned();
+    let role = format!("app_{}", url.rsplit('/').next().unwrap().split('?').next().unwrap());
+    place
+        .sql(&format!(
+            "CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+             GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}"
+        ))
+        .await;
+    let mut revoke = place.command(&["revoke", "--user", "ada", "--yes"]);
+    let output = revoke.env("DATABASE_URL", url.replace("postgres@", &format!("{role}@"))).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("warning: it is done, but could not be written into the audit"), "{}", stderr(&output));
+    assert_eq!(place.listed(&["list"]).len(), 0);
 }

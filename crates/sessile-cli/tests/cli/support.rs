@@ -110,6 +110,11 @@ impl Place {
         Self { directory: Directory::new(), database: Some(database), url }
     }
 
+    /// A database that somebody else keeps.
+    pub(crate) fn at(url: String) -> Self {
+        Self { directory: Directory::new(), database: None, url }
+    }
+
     pub(crate) async fn both() -> [Self; 2] {
         [Self::sqlite(), Self::postgres().await]
     }

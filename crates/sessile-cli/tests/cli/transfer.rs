@@ -181,7 +181,7 @@ async fn a_move_takes_the_same_memory_however_many_sessions_there_are() {
     let (from, to) = (Place::postgres().await, Place::sqlite());
     from.run(&["sweep"]);
     from.sql(
-        "INSERT INTO session SELECT 'k' || n, '{\"cookie\":{},\"x\":\"' || repeat('x', 8000) || '\"}', now() + interval '1 day'
+        "INSERT INTO session SELECT 'k' || n, ('{\"cookie\":{},\"x\":\"' || repeat('x', 8000) || '\"}')::json, now() + interval '1 day'
          FROM generate_series(1, 10000) n",
     )
     .await;
