@@ -2,21 +2,45 @@
 //! comes first. It looks at the settings and at the store, creates nothing and changes nothing.
 
 use serde_json::{Value, json};
+use sessile::settings::Settings;
 use sessile::{Check, Clock as _, SystemClock, Verdict};
 
 use crate::args::DoctorArgs;
 use crate::output::{self, Found, Text, Tone};
-use crate::store;
+use crate::{secret, store};
 
 /// The checks that fail when there is no store to ask anything else.
 const REACHABLE: [&str; 2] = ["postgres.reachable", "sqlite.file"];
 
+/// The checks of the secret.
+const SECRET: [&str; 2] = ["settings.secret", "settings.old_secrets"];
+
 pub(crate) async fn run(args: &DoctorArgs) -> anyhow::Result<Found> {
-    let settings = store::settings_without_secret(&args.store)?;
-    let mut checks = store::to_examine(&settings)?.examine(SystemClock.now()).await;
+    let builder = store::settings(&args.store)?;
+    let has_secret = builder.is_set("session.secret");
+    let settings = builder.fallback("session.secret", secret::random()?).resolve()?;
+    let mut checks = about_settings(&settings, has_secret);
+    checks.extend(store::to_examine(&settings)?.examine(SystemClock.now()).await);
     checks.sort_by_key(|check| std::cmp::Reverse(check.verdict));
     if args.output.json { output::print_json(&described(&checks))? } else { text(&checks).print()? }
     Ok(outcome(&checks, args.strict))
+}
+
+/// What the settings say by themselves, as they are in this environment.
+fn about_settings(settings: &Settings, has_secret: bool) -> Vec<Check> {
+    let mut checks = settings.examine();
+    if !has_secret {
+        // The one that stands in for it is ours, and good.
+        checks.retain(|check| !SECRET.contains(&check.name));
+        checks.push(Check::warning(
+            SECRET[0],
+            "The secret is not set here, so nothing can be said of it.",
+            "Run this with the environment and the sessile.toml of the application.",
+        ));
+    }
+    let doubt = |warning: &String| Check::warning("settings.doubt", warning.as_str(), "`sessile config check` shows where each setting comes from.");
+    checks.extend(settings.warnings().iter().map(doubt));
+    checks
 }
 
 fn outcome(checks: &[Check], strict: bool) -> Found {

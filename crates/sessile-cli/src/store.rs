@@ -82,10 +82,14 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Sessions> {
 
 /// The sessions of the store, which has to be there.
 pub(crate) async fn sessions(args: &StoreArgs) -> anyhow::Result<Sessions> {
-    let settings = settings_without_secret(args)?;
-    let place = Place::of(&settings)?.ok_or_else(nowhere)?;
+    existing(&settings_without_secret(args)?).await
+}
+
+/// The same, of settings.
+pub(crate) async fn existing(settings: &Settings) -> anyhow::Result<Sessions> {
+    let place = Place::of(settings)?.ok_or_else(nowhere)?;
     place.has_to_be_there()?;
-    Ok(place.open(&settings).await?)
+    Ok(place.open(settings).await?)
 }
 
 /// The store for a doctor, who looks at it as it is: nothing is created, and nothing has to work.
