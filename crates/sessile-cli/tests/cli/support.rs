@@ -187,6 +187,13 @@ fn steady_line(line: &str) -> String {
 }
 
 fn steady_word(word: &str) -> String {
+    // A sentence may end with it, or it stands in a cursor behind a time.
+    if let Some(word) = word.strip_suffix('.') {
+        return steady_word(word) + ".";
+    }
+    if let Some((millis, handle)) = word.split_once('.').filter(|(millis, handle)| millis.len() == 13 && handle.len() == 36) {
+        return format!("{}.{}", "0".repeat(millis.len()), steady_word(handle));
+    }
     let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count();
     let is_time = word.len() == 20 && word.ends_with('Z') && word.contains('T') && digits(word) == 14;
     let is_handle = word.len() == 36 && word.matches('-').count() == 4 && word.contains(|c: char| c.is_ascii_digit());
