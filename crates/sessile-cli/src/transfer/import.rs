@@ -16,6 +16,9 @@ use crate::args::ImportArgs;
 use crate::output::{self, Found, Misused};
 use crate::{audit, confirm, progress, secret, store};
 
+/// And so much of their documents, where those are large.
+const STEP_BYTES: usize = 4 * 1024 * 1024;
+
 pub(crate) async fn import(args: &ImportArgs) -> anyhow::Result<Found> {
     let settings = store::settings_without_secret(&args.store)?;
     let form = settings.key_form();
@@ -108,12 +111,13 @@ async fn write(sessions: &Sessions, file: &File, form: KeyForm, counts: &Counts)
 }
 
 fn step(reader: &mut Reader) -> anyhow::Result<Vec<Piece>> {
-    let mut step = Vec::new();
-    while step.len() < STEP as usize {
-        match reader.next()? {
-            Some(piece) => step.push(piece),
-            None => break,
+    let (mut step, mut bytes) = (Vec::new(), 0);
+    while step.len() < STEP as usize && bytes < STEP_BYTES {
+        let Some(piece) = reader.next()? else { break };
+        if let Piece::Session { document, .. } = &piece {
+            bytes += document.len();
         }
+        step.push(piece);
     }
     Ok(step)
 }
