@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Status};
 use sessile_core::{
     Ending, Error, Examine, Fate, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Transfer, Written,
 };
@@ -118,6 +118,15 @@ impl PostgresStore {
 
     pub(crate) fn settings(&self) -> &PostgresBuilder {
         &self.shared.settings
+    }
+
+    pub(crate) fn pool_status(&self) -> Status {
+        self.shared.pool.status()
+    }
+
+    /// Reads under way, and reads that wait.
+    pub(crate) fn reads_depth(&self) -> (usize, usize) {
+        self.shared.reads.get().map(|reads| reads.depth()).unwrap_or_default()
     }
 
     pub(crate) fn connector(&self) -> &Connector {

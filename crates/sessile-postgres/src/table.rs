@@ -110,7 +110,11 @@ pub(crate) fn create_table(settings: &PostgresBuilder) -> String {
 
 /// The quoted name of the index on `expire`, as Express's table has it.
 pub(crate) fn expire_index(settings: &PostgresBuilder) -> String {
-    quote(&derived("IDX_", &settings.table, "_expire"))
+    quote(&expire_index_name(settings))
+}
+
+pub(crate) fn expire_index_name(settings: &PostgresBuilder) -> String {
+    derived("IDX_", &settings.table, "_expire")
 }
 
 /// Looks at what lies around the table, warns of what is missing there, and describes it all.
