@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use sessile::metrics::Measured;
 use sessile::settings::{Builder, Settings};
-use sessile::{Config, Error, PostgresStore, Sessions, SqliteStore};
+use sessile::{Config, Error, Examine, PostgresBuilder, PostgresStore, Sessions, SqliteBuilder, SqliteStore};
+
+use tracing::warn;
 
 use crate::args::StoreArgs;
 use crate::output::Misused;
@@ -90,17 +92,39 @@ pub(crate) async fn measured(
     listener: impl Fn(Duration) + Send + Sync + 'static,
 ) -> anyhow::Result<Sessions> {
     Ok(match Place::of(settings)?.ok_or_else(nowhere)? {
-        Place::Postgres(url) => Sessions::new(Measured::new(postgres(url, settings).await?).heard_by(listener), config),
+        Place::Postgres(url) => {
+            let store = postgres_builder(url, settings).connect_lazy()?;
+            // A server that is there tells its probes that the database is not. What is wrong in itself is wrong at once.
+            if let Err(error) = store.prepare().await {
+                if !error.is_unavailable() {
+                    return Err(error.into());
+                }
+                warn!(?error, "the database does not answer yet; requests that need it are answered 503 until it does");
+            }
+            Sessions::new(Measured::new(store).heard_by(listener), config)
+        }
         Place::Sqlite(path) => Sessions::new(Measured::new(sqlite(&path, settings).await?).heard_by(listener), config),
     })
 }
 
 /// The sessions of the store, which has to be there.
 pub(crate) async fn sessions(args: &StoreArgs) -> anyhow::Result<Sessions> {
-    let settings = settings_without_secret(args)?;
-    let place = Place::of(&settings)?.ok_or_else(nowhere)?;
+    existing(&settings_without_secret(args)?).await
+}
+
+/// The same, of settings.
+pub(crate) async fn existing(settings: &Settings) -> anyhow::Result<Sessions> {
+    let place = Place::of(settings)?.ok_or_else(nowhere)?;
     place.has_to_be_there()?;
-    Ok(place.open(&settings).await?)
+    Ok(place.open(settings).await?)
+}
+
+/// The store for a doctor, who looks at it as it is: nothing is created, and nothing has to work.
+pub(crate) fn to_examine(settings: &Settings) -> anyhow::Result<Box<dyn Examine>> {
+    Ok(match Place::of(settings)?.ok_or_else(nowhere)? {
+        Place::Postgres(url) => Box::new(postgres_builder(url, settings).connect_lazy()?),
+        Place::Sqlite(path) => Box::new(sqlite_builder(&path, settings)),
+    })
 }
 
 pub(crate) fn nowhere() -> Misused {
@@ -108,6 +132,10 @@ pub(crate) fn nowhere() -> Misused {
 }
 
 pub(crate) async fn postgres(url: &str, settings: &Settings) -> Result<PostgresStore, Error> {
+    postgres_builder(url, settings).connect().await
+}
+
+fn postgres_builder(url: &str, settings: &Settings) -> PostgresBuilder {
     let pool = settings.pool();
     let mut builder = PostgresStore::builder(url)
         .table(settings.table())
@@ -120,13 +148,17 @@ pub(crate) async fn postgres(url: &str, settings: &Settings) -> Result<PostgresS
     if let Some(registry) = settings.registry() {
         builder = builder.registry(registry);
     }
-    builder.connect().await
+    builder
 }
 
 pub(crate) async fn sqlite(path: &Path, settings: &Settings) -> Result<SqliteStore, Error> {
+    sqlite_builder(path, settings).open().await
+}
+
+fn sqlite_builder(path: &Path, settings: &Settings) -> SqliteBuilder {
     let mut builder = SqliteStore::builder(path).table(settings.table());
     if let Some(registry) = settings.registry() {
         builder = builder.registry(registry);
     }
-    builder.open().await
+    builder
 }

@@ -154,6 +154,7 @@ impl Operations for PostgresStore {
     async fn add_operator(&self, operator: &Operator) -> Result<bool, Error> {
         const SQL: &str = "INSERT INTO {} (name, role, token_hash, created_at) VALUES ($1, $2, $3, to_timestamp($4)) \
             ON CONFLICT (name) DO NOTHING RETURNING 1";
+        operator.check()?;
         let values: Values<'_> = &[
             (&&*operator.name, Type::TEXT),
             (&operator.role.as_str(), Type::TEXT),
@@ -171,12 +172,16 @@ impl Operations for PostgresStore {
 
     async fn remove_operator(&self, name: &str) -> Result<bool, Error> {
         const SQL: &str = "DELETE FROM {} WHERE name = $1 RETURNING 1";
+        if name.contains('\0') {
+            return Ok(false);
+        }
         Ok(!self.read(Kind::Operators, SQL, &[(&name, Type::TEXT)]).await?.is_empty())
     }
 
     async fn record(&self, action: &Action) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO {} (at, actor, action, target, sessions, reason, ip) \
             VALUES (to_timestamp($1), $2, $3, $4, $5, $6, $7::text::inet)";
+        let action = action.cleaned();
         let sessions = i64::try_from(action.sessions).unwrap_or(i64::MAX);
         let ip = action.ip.map(|ip| ip.to_string());
         let values: Values<'_> = &[

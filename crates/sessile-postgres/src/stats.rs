@@ -72,7 +72,7 @@ const CATALOGUE: &str = "SELECT c.reltuples, c.relkind IN ('r', 'm', 'p'), pg_ta
 fn weights(names: &Names, is_sample: bool) -> String {
     let sample = if is_sample { "TABLESAMPLE SYSTEM ($1)" } else { "WHERE $1::float4 IS NOT NULL" };
     format!(
-        "SELECT round(avg(bytes))::int8, percentile_disc(0.99) WITHIN GROUP (ORDER BY bytes)::int8 \
+        "SELECT sum(bytes)::int8 / nullif(count(*), 0), percentile_disc(0.99) WITHIN GROUP (ORDER BY bytes)::int8 \
          FROM (SELECT octet_length(sess::text) AS bytes FROM {} {sample}) documents",
         names.data
     )

@@ -24,7 +24,9 @@ mod builder;
 mod declared;
 mod environment;
 mod error;
+mod examine;
 mod file;
+mod host;
 mod parse;
 mod table;
 #[cfg(test)]
@@ -161,6 +163,11 @@ impl Settings {
     /// `cookie.name`, as it is in force.
     pub fn cookie_name(&self) -> &str {
         &self.values.cookie.name
+    }
+
+    /// `session.timeout`: how long a session lives without being used.
+    pub fn idle(&self) -> Duration {
+        self.values.lifetime.idle
     }
 
     /// `session.user_key`.

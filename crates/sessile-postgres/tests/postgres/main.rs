@@ -8,9 +8,11 @@
 )]
 
 mod contract;
+mod examine;
 mod failures;
 mod http;
 mod operations;
+mod pgbouncer;
 mod reads;
 mod registry;
 mod registry_tables;

@@ -36,7 +36,7 @@ async fn rows_are_counted_by_their_end_and_by_their_owner() {
     assert_eq!(stats.expiring, minutes);
     assert_eq!(stats.top_owners, [("alice".into(), 2), ("bob".into(), 1)]);
     let documents =
-        "SELECT round(avg(octet_length(sess::text)))::int8, max(octet_length(sess::text))::int8 FROM session";
+        "SELECT floor(avg(octet_length(sess::text)))::int8, max(octet_length(sess::text))::int8 FROM session";
     let sizes = database.client().await.query_one(documents, &[]).await.unwrap();
     let (average, largest): (i64, i64) = (sizes.get(0), sizes.get(1));
     assert_eq!((stats.average_bytes, stats.p99_bytes), (Some(average as u64), Some(largest as u64)));

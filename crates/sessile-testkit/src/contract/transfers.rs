@@ -148,7 +148,10 @@ pub async fn an_export_tells_what_is_there(fixture: impl Fixture) {
         match piece {
             Piece::Session { key, document, expires_at } => {
                 let there = store.load(key, at(0)).await.unwrap().unwrap();
-                assert_eq!((&**document, *expires_at), (there.document().as_str(), there.expires_at));
+                assert_eq!(*expires_at, there.expires_at);
+                if fixture.keeps_bytes() {
+                    assert_eq!(**document, there.document());
+                }
                 sessions += 1;
             }
             Piece::Device(key, device) => {
