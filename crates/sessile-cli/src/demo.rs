@@ -23,7 +23,7 @@ const SECRET: &str = "sessile-demo.secret";
 
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let settings = settings(&args)?;
-    logs::start(settings.server())?;
+    let _traces = logs::start(settings.server())?;
     for warning in settings.warnings() {
         warn!("{warning}");
     }

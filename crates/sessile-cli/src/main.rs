@@ -27,6 +27,8 @@ mod store;
 mod systemd;
 mod table;
 mod times;
+#[cfg(feature = "otlp")]
+mod traces;
 mod transfer;
 
 use std::process::ExitCode;

@@ -29,7 +29,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if args.probe {
         return probe::run(&settings).await;
     }
-    logs::start(settings.server())?;
+    let _traces = logs::start(settings.server())?;
     settings.warnings().iter().for_each(|warning| warn!("{warning}"));
     let stop = Stop::heed()?;
     let (listener, admin_listener) = listeners(&settings).await?;

@@ -8,6 +8,8 @@ mod monitoring;
 mod process;
 #[cfg(target_os = "linux")]
 mod systemd;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
