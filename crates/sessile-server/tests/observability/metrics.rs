@@ -98,7 +98,7 @@ async fn each_request_is_counted_by_what_became_of_its_session() {
 }
 
 #[tokio::test]
-async fn a_forged_cookie_a_sign_in_that_is_refused_and_an_old_secret_are_counted() {
+async fn a_forged_cookie_is_counted() {
     let (recorder, prometheus) = recorder();
     let _in_force = metrics::set_default_local_recorder(&recorder);
     let app = App::start(prometheus).await;
