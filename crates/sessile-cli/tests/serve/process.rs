@@ -3,6 +3,7 @@
 use std::fs;
 
 use sessile_testkit::http::Client;
+use sessile_testkit::postgres::Database;
 
 use super::{Directory, Server};
 
@@ -112,6 +113,18 @@ async fn a_server_without_its_database_lives_and_is_not_ready() {
     for text in [answer.text(), metrics.text(), &said] {
         assert!(!text.contains("hunter2"), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_postgresql_the_connections_and_the_disk_are_shown() {
+    let (directory, database) = (Directory::new(), Database::new().await);
+    let server = Server::start(directory.serve(&[]).env("DATABASE_URL", database.url()).env("POOL_MAX", "7"));
+    assert_eq!(Client::new(&server.url).get("/readyz").send().await.status, 200);
+    let metrics = Client::new(server.admin()).get("/metrics").send().await;
+    for line in ["\nsessile_store_connections_max 7\n", "\nsessile_store_connection_waiters 0\n", "\nsessile_table_bytes "] {
+        assert!(metrics.text().contains(line), "{line} is not in\n{}", metrics.text());
+    }
+    assert!(metrics.text().contains("sessile_clock_skew_seconds 0"), "{}", metrics.text());
 }
 
 #[test]
