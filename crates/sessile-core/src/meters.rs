@@ -135,5 +135,6 @@ impl Meters {
     pub(crate) fn request(&self, _outcome: Outcome) {}
     pub(crate) fn cookie(&self, _secret: usize) {}
     pub(crate) fn removed(&self, _sessions: u64) {}
+    #[cfg(feature = "tokio")]
     pub(crate) fn sweep(&self, _at: SystemTime, _took: Duration, _went_well: bool) {}
 }

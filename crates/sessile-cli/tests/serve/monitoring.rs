@@ -82,7 +82,7 @@ impl Names {
                     .iter()
                     .any(|metric| metric.name == *name && metric.labels.iter().any(|one| one.name == label))
             };
-            if !EVERYWHERE.contains(&label.as_str()) && !self.metrics.iter().any(|name| has(name)) {
+            if !EVERYWHERE.contains(&label.as_str()) && !self.metrics.iter().any(has) {
                 self.wrong.push(format!("no label {label}"));
             }
         }

@@ -121,7 +121,9 @@ async fn over_postgresql_the_connections_and_the_disk_are_shown() {
     let server = Server::start(directory.serve(&[]).env("DATABASE_URL", database.url()).env("POOL_MAX", "7"));
     assert_eq!(Client::new(&server.url).get("/readyz").send().await.status, 200);
     let metrics = Client::new(server.admin()).get("/metrics").send().await;
-    for line in ["\nsessile_store_connections_max 7\n", "\nsessile_store_connection_waiters 0\n", "\nsessile_table_bytes "] {
+    for line in
+        ["\nsessile_store_connections_max 7\n", "\nsessile_store_connection_waiters 0\n", "\nsessile_table_bytes "]
+    {
         assert!(metrics.text().contains(line), "{line} is not in\n{}", metrics.text());
     }
     assert!(metrics.text().contains("sessile_clock_skew_seconds 0"), "{}", metrics.text());
