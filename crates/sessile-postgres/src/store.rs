@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Status};
 use sessile_core::{
-    Ending, Error, Examine, Fate, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Transfer, Written,
+    Ending, Error, Examine, Fate, Load, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Transfer,
+    Written,
 };
 use tokio::sync::OnceCell;
 use tokio_postgres::error::SqlState;
@@ -255,6 +256,19 @@ impl Store for PostgresStore {
 
     fn registry(&self) -> Option<&dyn Registry> {
         Some(self)
+    }
+
+    fn busy(&self) -> Option<Load> {
+        let depth = self.depth();
+        let known = |count: usize| Some(count as u64);
+        Some(Load {
+            connections: known(depth.pool_size),
+            connections_in_use: known(depth.pool_in_use),
+            connections_max: known(depth.pool_max),
+            waiting_for_connection: known(depth.pool_waiting),
+            reads_under_way: known(depth.reads_under_way),
+            reads_waiting: known(depth.reads_waiting),
+        })
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {
