@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::readers::Readers;
 use crate::registry_table::{self, Tables};
 use crate::statements::Statements;
+use crate::store::Parts;
 use crate::table::{self, Origin};
 use crate::{SqliteStore, failure, writer};
 
@@ -80,8 +81,8 @@ impl SqliteBuilder {
         let (writer, jobs) = writer::queue();
         // Opening waits for disks and locks, so it happens on the thread that will write.
         let life = move || match self.connect() {
-            Ok((connection, readers, statements, description)) => {
-                let store = SqliteStore::new(statements, readers, writer, description);
+            Ok((connection, parts)) => {
+                let store = SqliteStore::new(self, parts, writer);
                 if ready.send(Ok(store)).is_ok() {
                     writer::run(&connection, jobs);
                 }
@@ -94,7 +95,7 @@ impl SqliteBuilder {
         opened.await.map_err(|_| Error::unavailable("the thread that opened the SQLite file ended"))?
     }
 
-    fn connect(&self) -> Result<(Connection, Readers, Arc<Statements>, String), Error> {
+    fn connect(&self) -> Result<(Connection, Parts), Error> {
         create_file(&self.path)?;
         let mut connection = self.connection()?;
         self.configure(&connection)?;
@@ -104,7 +105,8 @@ impl SqliteBuilder {
         prepare(&connection, &statements, &tables)?;
         let count = thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
         let readers = (0..count).map(|_| self.reader()).collect::<Result<_, _>>()?;
-        Ok((connection, Readers::new(readers), Arc::new(statements), self.description(&tables, origins)))
+        let description = self.description(&tables, origins);
+        Ok((connection, Parts { statements: Arc::new(statements), readers: Readers::new(readers), description }))
     }
 
     /// The flags leave out URIs: a path is a path, whatever it looks like.
@@ -116,7 +118,7 @@ impl SqliteBuilder {
         Ok(connection)
     }
 
-    fn reader(&self) -> Result<Connection, Error> {
+    pub(crate) fn reader(&self) -> Result<Connection, Error> {
         let reader = self.connection()?;
         reader.busy_timeout(READ_BUSY).map_err(failure::of)?;
         reader.pragma_update(None, "query_only", true).map_err(failure::of)?;

@@ -12,6 +12,9 @@ pub(crate) struct Tables {
     pub(crate) registry: String,
     pub(crate) cut_offs: String,
     pub(crate) moves: String,
+    pub(crate) operators: String,
+    pub(crate) audit: String,
+    pub(crate) secrets: String,
 }
 
 impl Tables {
@@ -26,8 +29,17 @@ impl Tables {
             session: session.to_owned(),
             cut_offs: format!("{registry}_cutoffs"),
             moves: format!("{registry}_moves"),
+            operators: format!("{registry}_operators"),
+            audit: format!("{registry}_audit"),
+            secrets: format!("{registry}_secrets"),
             registry,
         }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> [String; 7] {
+        let Self { session, registry, cut_offs, moves, operators, audit, secrets } = self;
+        [session, registry, cut_offs, moves, operators, audit, secrets].map(String::clone)
     }
 
     /// SQL: the active rows `r` of the registry whose session is alive at the time in this parameter; conditions may follow

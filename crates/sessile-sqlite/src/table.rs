@@ -140,8 +140,8 @@ fn create(table: &str) -> String {
 }
 
 /// What goes by this name: `table`, `view` or `index`. SQLite's names know no case.
-fn kind(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<Option<String>> {
-    transaction
+pub(crate) fn kind(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
+    connection
         .query_row(
             "SELECT type FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type <> 'trigger'",
             [table],
