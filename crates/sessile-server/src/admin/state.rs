@@ -1,0 +1,129 @@
+//! What the dashboard's handlers share: the application's sessions, the dashboard's own, and figures that are worth keeping
+//! for a few seconds, because a store may look at every row for them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use sessile_core::{Check, Clock, Config, Cookie, Error, SameSite, Secure, Sessions, StoreStats};
+use sessile_core::MemoryStore;
+
+use super::attempts::Attempts;
+use super::figures::Figures;
+use super::{Admin, operators};
+
+/// How long a look at the whole store is good for, however many operators look.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// How many of the users with the most sessions are shown.
+const TOP: u32 = 10;
+
+/// The dashboard's own sessions end when nobody used them for so long, and at most so long after the sign-in.
+const IDLE: Duration = Duration::from_secs(15 * 60);
+const ABSOLUTE: Duration = Duration::from_secs(8 * 60 * 60);
+
+/// What handlers share.
+#[derive(Debug)]
+pub(super) struct Dashboard {
+    /// The application's.
+    pub(super) sessions: Sessions,
+    /// The dashboard's own.
+    pub(super) own: Sessions,
+    pub(super) figures: Figures,
+    pub(super) hosts: Vec<String>,
+    /// Tokens that were typed in.
+    pub(super) typed: Attempts,
+    /// Tokens that came with requests. They are counted apart, so that a script with an old token keeps nobody out.
+    pub(super) sent: Attempts,
+    settings_checks: Vec<Check>,
+    stats: Kept<Option<StoreStats>>,
+    checks: Kept<Vec<Check>>,
+}
+
+impl Dashboard {
+    pub(super) fn new(admin: Admin) -> Self {
+        let own = if admin.secure { admin.own_secure } else { admin.own };
+        let own = own.clock(ClockOf(admin.sessions.clone())).trusted_proxies(admin.trusted_proxies);
+        Self {
+            own: Sessions::new(MemoryStore::new(), own),
+            sessions: admin.sessions,
+            figures: admin.figures,
+            hosts: admin.hosts,
+            typed: Attempts::default(),
+            sent: Attempts::default(),
+            settings_checks: admin.checks,
+            stats: Kept::default(),
+            checks: Kept::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        self.sessions.now()
+    }
+
+    /// The store's figures; `None` when it does not count.
+    pub(super) async fn stats(&self) -> Result<Arc<Option<StoreStats>>, Error> {
+        let now = self.now();
+        if let Some(kept) = self.stats.at(now) {
+            return Ok(kept);
+        }
+        let stats = match self.sessions.store().stats() {
+            Some(stats) => Some(stats.stats(now, TOP).await?),
+            None => None,
+        };
+        Ok(self.stats.keep(now, stats))
+    }
+
+    /// What the doctor says of settings and store, the worst first.
+    pub(super) async fn checks(&self) -> Arc<Vec<Check>> {
+        let now = self.now();
+        if let Some(kept) = self.checks.at(now) {
+            return kept;
+        }
+        let mut checks = self.settings_checks.clone();
+        if let Some(examine) = self.sessions.store().examine() {
+            checks.extend(examine.examine(now).await);
+        }
+        checks.sort_by(|a, b| b.verdict.cmp(&a.verdict));
+        self.checks.keep(now, checks)
+    }
+}
+
+/// The settings of the dashboard's own sessions, signed with a secret that nobody else knows and that dies with the process.
+pub(super) fn own_config(secure: bool) -> Result<Config, Error> {
+    let (name, secure) = if secure { ("__Host-sessile-admin", Secure::Always) } else { ("sessile-admin", Secure::Never) };
+    let cookie = Cookie::new(name).secure(secure).same_site(SameSite::Strict).persistent(false);
+    Ok(Config::new(operators::random_token()?)?.cookie(cookie)?.idle(IDLE).absolute(ABSOLUTE).history(Duration::ZERO))
+}
+
+/// The clock of the application's sessions.
+struct ClockOf(Sessions);
+
+impl Clock for ClockOf {
+    fn now(&self) -> SystemTime {
+        self.0.now()
+    }
+}
+
+/// A value that is good for a few seconds.
+#[derive(Debug)]
+struct Kept<T>(Mutex<Option<(SystemTime, Arc<T>)>>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> Kept<T> {
+    fn at(&self, now: SystemTime) -> Option<Arc<T>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age < FRESH);
+        kept.as_ref().filter(|(at, _)| fresh(*at)).map(|(_, value)| value.clone())
+    }
+
+    fn keep(&self, now: SystemTime, value: T) -> Arc<T> {
+        let value = Arc::new(value);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, value.clone()));
+        value
+    }
+}
