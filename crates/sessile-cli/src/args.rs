@@ -16,6 +16,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run a small shop whose carts live in sessions
     Demo(DemoArgs),
+    /// Run the sweeper, sign-in and "your devices" for an application; and for operators dashboard, metrics and health
+    Serve(ServeArgs),
     /// List who is signed in where, the latest first
     List(ListArgs),
     /// Show one session, without its data unless asked for
@@ -80,6 +82,8 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) page: PageArgs,
     #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
 
@@ -91,6 +95,8 @@ pub(crate) struct ShowArgs {
     #[arg(long)]
     pub(crate) data: bool,
     #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
 
@@ -101,6 +107,8 @@ pub(crate) struct HistoryArgs {
     pub(crate) user: String,
     #[command(flatten)]
     pub(crate) page: PageArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -133,11 +141,15 @@ pub(crate) struct RevokeArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SweepArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
@@ -153,17 +165,23 @@ pub(crate) struct PageArgs {
     pub(crate) after: Option<String>,
 }
 
-/// Where the sessions are, and how they are printed.
+/// Where the sessions are.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreArgs {
-    /// Print JSON, a line for each session
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Look into this SQLite file, even when DATABASE_URL is set
-    #[arg(long, value_name = "PATH")]
-    pub(crate) sqlite: Option<PathBuf>,
+    /// The session store: postgres://… or sqlite:PATH [default: database.url, which is DATABASE_URL]. Others on this host
+    /// can see what is typed here; a password belongs into DATABASE_URL
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
+}
+
+/// How it is printed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OutputArgs {
+    /// Print JSON; of a list, a line for each entry
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -183,7 +201,7 @@ pub(crate) struct MigrateArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) settings: SettingsArgs,
+    pub(crate) store: StoreArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -194,11 +212,23 @@ pub(crate) struct DemoArgs {
     /// Run an identity provider for development beside it, on another port of this computer, to sign in at
     #[arg(long)]
     pub(crate) idp: bool,
-    /// Keep the sessions in this SQLite file, even when DATABASE_URL is set [default: sessile-demo.sqlite]
-    #[arg(long, value_name = "PATH")]
-    pub(crate) sqlite: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) settings: SettingsArgs,
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen for everybody; port 0 takes any free one [default: server.listen, which is 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Where to listen for operators [default: server.admin_listen, which is 127.0.0.1:9090]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) admin: Option<String>,
+    /// Do not listen for operators
+    #[arg(long, conflicts_with = "admin")]
+    pub(crate) no_admin: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -3,13 +3,17 @@
 mod args;
 mod config;
 mod demo;
+mod logs;
 mod migrate;
 mod output;
 mod provider;
 mod reference;
 mod secret;
+mod serve;
+mod serving;
 mod sessions;
 mod store;
+mod systemd;
 mod times;
 
 use std::process::ExitCode;
@@ -33,6 +37,7 @@ async fn run(command: Command) -> anyhow::Result<Found> {
         Command::Revoke(args) => return sessions::revoke(&args).await,
         Command::Sweep(args) => return sessions::sweep(&args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
         Command::Migrate(args) => migrate::run(&args).await,
         Command::Config(ConfigCommand::Check(args)) => config::check(&args),
         Command::Config(ConfigCommand::Reference) => output::print(&reference::page()),

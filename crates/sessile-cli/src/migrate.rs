@@ -3,17 +3,23 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use sessile::settings::{Builder, Settings};
+use sessile::settings::Settings;
 use sessile::{Clock as _, PostgresStore, Registry as _, SystemClock, Tidied, Tidy};
 
 use crate::args::MigrateArgs;
-use crate::{config, output, secret, store};
+use crate::output::Misused;
+use crate::store::Place;
+use crate::{output, secret, store};
 
 pub(crate) async fn run(args: &MigrateArgs) -> anyhow::Result<()> {
     let settings = settings(args)?;
-    let url = store::postgres_url(&settings)?
-        .context("expected database.url to name a PostgreSQL database, found none; set DATABASE_URL")?;
-    let store = store::postgres(url, &settings).await?;
+    let store = match Place::of(&settings)? {
+        Some(Place::Postgres(url)) => store::postgres(url, &settings).await?,
+        Some(Place::Sqlite(_)) => {
+            bail!(Misused("expected postgres://…, found a SQLite file, which needs no guard".into()))
+        }
+        None => bail!(store::nowhere()),
+    };
     let user_key = settings.user_key();
     let migration = if args.unguard { store.unguard().await? } else { store.guard(user_key).await? };
     output::print(migration.sql())?;
@@ -43,16 +49,16 @@ async fn look_back(store: &PostgresStore, user_key: Option<&str>) -> anyhow::Res
 
 /// The settings, with the key that was typed. It has to be the application's, or the registry would follow another one.
 fn settings(args: &MigrateArgs) -> anyhow::Result<Settings> {
-    // No cookie is signed here, so a secret that nobody knows will do.
-    let secret = secret::random()?;
-    let builder = || -> Builder { config::builder(&args.settings).fallback("session.secret", secret.clone()) };
-    let settings = builder().resolve()?;
+    let settings = store::settings_without_secret(&args.store)?;
     match (args.user_key.as_deref(), settings.user_key()) {
-        (Some(typed), Some(set)) if typed != set => bail!(
+        (Some(typed), Some(set)) if typed != set => bail!(Misused(format!(
             "expected --user-key to be the application's session.user_key, {set:?}, found {typed:?}; leave it out, or set \
              session.user_key for the application too"
-        ),
-        (Some(typed), None) => Ok(builder().set("session.user_key", typed).resolve()?),
+        ))),
+        (Some(typed), None) => {
+            let builder = store::settings(&args.store)?.fallback("session.secret", secret::random()?);
+            Ok(builder.set("session.user_key", typed).resolve()?)
+        }
         _ => Ok(settings),
     }
 }

@@ -1,7 +1,7 @@
 //! The only place that prints. A reader that goes away early, like `head`, is no failure; control characters are
 //! written as escapes, because names and paths come from others and a terminal obeys them.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
@@ -12,6 +12,18 @@ const WRONG_SETTINGS: u8 = 2;
 
 /// What a store that cannot be reached ends with.
 const UNAVAILABLE: u8 = 3;
+
+/// Something that was typed or set does not fit; ends with 2.
+#[derive(Debug)]
+pub(crate) struct Misused(pub(crate) String);
+
+impl fmt::Display for Misused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misused {}
 
 /// Whether there was anything to print or to do.
 #[must_use = "it decides the exit code"]
@@ -50,7 +62,7 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     note(&format!("error: {error:#}"));
     let is_unavailable = error.chain().filter_map(|cause| cause.downcast_ref()).any(sessile::Error::is_unavailable);
-    match (error.is::<SettingsError>(), is_unavailable) {
+    match (error.is::<SettingsError>() || error.is::<Misused>(), is_unavailable) {
         (true, _) => ExitCode::from(WRONG_SETTINGS),
         (_, true) => ExitCode::from(UNAVAILABLE),
         _ => ExitCode::FAILURE,

@@ -30,13 +30,13 @@ pub(crate) async fn list(args: &ListArgs) -> Outcome {
     let devices = registry(&sessions)?.search(&search, now, &page).await?;
     let next = devices.last().filter(|_| devices.len() == page.limit as usize);
     let next = next.map(|device| Cursor { at: device.created_at, handle: device.handle.clone() });
-    print(&DevicePage { devices, next }, args.store.json)
+    print(&DevicePage { devices, next }, args.output.json)
 }
 
 pub(crate) async fn history(args: &HistoryArgs) -> Outcome {
     let sessions = store::sessions(&args.store).await?;
     let page = page(&args.page)?;
-    print(&sessions.devices().history(&args.user.as_str().into(), &page).await?, args.store.json)
+    print(&sessions.devices().history(&args.user.as_str().into(), &page).await?, args.output.json)
 }
 
 pub(crate) async fn show(args: &ShowArgs) -> Outcome {
@@ -57,7 +57,7 @@ pub(crate) async fn show(args: &ShowArgs) -> Outcome {
     });
     let mut shown = described(&device);
     shown["data"] = data.unwrap_or_default();
-    let text = if args.store.json { format!("{shown}\n") } else { lines(&shown) };
+    let text = if args.output.json { format!("{shown}\n") } else { lines(&shown) };
     output::print(&text)?;
     Ok(Found::Something)
 }
@@ -89,7 +89,7 @@ pub(crate) async fn revoke(args: &RevokeArgs) -> Outcome {
     if live.is_empty() {
         return Ok(Found::Nothing);
     }
-    let _ = print(&DevicePage { devices: live.clone(), next: None }, args.store.json)?;
+    let _ = print(&DevicePage { devices: live.clone(), next: None }, args.output.json)?;
     agreed(args, &counted(live.len()))?;
     if args.dry_run {
         return Ok(Found::Something);
@@ -116,7 +116,7 @@ fn counted(sessions: usize) -> String {
 pub(crate) async fn sweep(args: &SweepArgs) -> Outcome {
     let sessions = store::sessions(&args.store).await?;
     let removed = sessions.sweep().await?;
-    let text = if args.store.json {
+    let text = if args.output.json {
         json!({"removed": removed}).to_string()
     } else {
         format!("{removed} expired and removed")

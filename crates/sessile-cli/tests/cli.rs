@@ -281,7 +281,12 @@ fn the_demo_says_why_it_cannot_start() {
             "is taken by another program; choose another port with --listen",
         ),
         (&["--listen", "here"], &[], 1, "expected HOST:PORT"),
-        (&["--listen", "127.0.0.1:0"], &[("DATABASE_URL", "redis://db")], 1, "for SQLite use --sqlite PATH"),
+        (
+            &["--listen", "127.0.0.1:0"],
+            &[("DATABASE_URL", "redis://db")],
+            2,
+            "database.url: expected postgres://… or sqlite:PATH, found redis:…",
+        ),
         (&["--listen", "127.0.0.1:0"], &[("COOKIE_SECURE", "yes")], 2, "expected true, false or auto"),
         (&["--idp", "--listen", "127.0.0.1:0"], &OIDC, 1, "expected --idp or oidc.issuer, found both"),
         (
@@ -296,7 +301,7 @@ fn the_demo_says_why_it_cannot_start() {
             1,
             "public_url (PUBLIC_URL): expected the redirect URL to be an https URL",
         ),
-        (&["--sqlite", "weak/x.sqlite"], &[], 1, "weak/sessile-demo.secret holds no usable secret; remove it"),
+        (&["--store", "sqlite:weak/x.sqlite"], &[], 1, "weak/sessile-demo.secret holds no usable secret; remove it"),
     ] {
         let mut command = directory.sessile(&["demo"]);
         let output = command.args(arguments).envs(variables.iter().copied()).output().unwrap();
@@ -365,8 +370,8 @@ async fn what_migrate_cannot_do_it_says_in_words() {
     let (directory, database) = (Directory::new(), Database::new().await);
     let url = database.url().to_string();
     for (url, more, code, words) in [
-        (None, &["--guard"][..], 1, "set DATABASE_URL"),
-        (Some("sqlite:x"), &["--guard"], 1, "expected postgres://…, found sqlite:…"),
+        (None, &["--guard"][..], 2, "set DATABASE_URL"),
+        (Some("sqlite:x"), &["--guard"], 2, "expected postgres://…, found a SQLite file"),
         (Some(&*url), &[], 2, "--guard"),
         (Some(&url), &["--guard", "--unguard"], 2, "cannot be used with"),
         (Some(&url), &["--unguard", "--user-key", "userId"], 2, "cannot be used with"),
@@ -378,7 +383,7 @@ async fn what_migrate_cannot_do_it_says_in_words() {
     }
     fs::write(directory.0.join("sessile.toml"), "session.user_key = 'user_id'").unwrap();
     let other = migrate(&directory, Some(&url), &["--guard", "--user-key", "userId"]);
-    assert_eq!(other.status.code(), Some(1));
+    assert_eq!(other.status.code(), Some(2));
     assert!(stderr(&other).contains("session.user_key, \"user_id\", found \"userId\""), "{}", stderr(&other));
     let client = database.client().await;
     let role = format!("app_{}", url.rsplit('/').next().unwrap().split('?').next().unwrap());
@@ -513,7 +518,7 @@ async fn sweep_removes_what_has_expired_and_says_how_much() {
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_and_end_sessions_in_sqlite() {
     let directory = Directory::new();
-    let place = Place { directory: &directory, arguments: vec!["--sqlite", "x.sqlite"], variables: Vec::new() };
+    let place = Place { directory: &directory, arguments: vec!["--store", "sqlite:x.sqlite"], variables: Vec::new() };
     operators_see_and_end_sessions(&place).await;
 }
 
@@ -528,8 +533,19 @@ async fn operators_see_and_end_sessions_in_postgresql() {
 fn what_an_operator_types_wrongly_is_said() {
     let directory = Directory::new();
     for (words, code, told) in [
-        (&["list"][..], 1, "set DATABASE_URL, or name a file with --sqlite PATH"),
-        (&["list", "--sqlite", "missing.sqlite"], 1, "found none at missing.sqlite"),
+        (&["list"][..], 2, "set DATABASE_URL, or name one with --store URL"),
+        (&["list", "--store", "sqlite:missing.sqlite"], 2, "found none at missing.sqlite"),
+        (
+            &["list", "--store", "redis://me:hunter2@db"],
+            2,
+            "--store: expected postgres://… or sqlite:PATH, found redis:…",
+        ),
+        (
+            &["list", "--store", "hunter2"],
+            2,
+            "--store: expected postgres://… or sqlite:PATH, found something else, not",
+        ),
+        (&["list", "--store", "sqlite:"], 2, "--store: expected postgres://… or sqlite:PATH, found sqlite:…"),
         (&["list", "--status", "asleep"], 2, "possible values: active, ended"),
         (&["list", "--limit", "0"], 2, "--limit"),
         (&["revoke"], 2, "--user <USER>|--before <TIME>|--everyone"),

@@ -65,7 +65,7 @@ pub enum Refusal {
 
 impl EventKind {
     /// The event in one word, for logs and counters.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::SignedIn => "signed_in",
@@ -80,7 +80,7 @@ impl EventKind {
 
 impl Refusal {
     /// The refusal in one word.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Forged => "forged",
             Self::Reused => "reused_after_end",

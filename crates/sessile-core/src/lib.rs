@@ -37,6 +37,9 @@ pub mod manual {
     pub mod migrating {}
 }
 mod memory;
+mod meters;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod operations;
 pub mod plan;
 mod proxy;
@@ -66,6 +69,7 @@ pub use exchange::{Exchange, RequestHead, SetCookie};
 pub use id::{Handle, KeyForm, SessionId, StoreKey};
 pub use lifetime::Lifetime;
 pub use memory::MemoryStore;
+pub use meters::SweepRound;
 pub use operations::{Action, Operations, Operator, Role, SecretUse};
 pub use record::{Record, Revision, UserId};
 pub use registry::{
@@ -74,6 +78,6 @@ pub use registry::{
 };
 pub use session::{Flash, Session};
 pub use sessions::Sessions;
-pub use stats::{Interval, Stats, Storage, StoreStats};
+pub use stats::{Interval, Load, Stats, Storage, StoreStats};
 pub use store::{Store, Sweep, Swept, Written};
 pub use transfer::{Imported, Piece, Place, Transfer};

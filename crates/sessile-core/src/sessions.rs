@@ -1,7 +1,7 @@
 //! Sessions as a whole, and the way down: `begin` reads the cookie, `load` the row.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tracing::{error, warn};
@@ -12,6 +12,7 @@ use crate::codec::Decoded;
 use crate::cookie::header;
 use crate::event::{Event, EventKind, Refusal};
 use crate::exchange::{Exchange, Facts, RequestHead};
+use crate::meters::{Meters, SweepRound};
 use crate::registry::{Alignment, Fate, Seen};
 use crate::session::Inner;
 use crate::store::Store;
@@ -33,6 +34,8 @@ struct Shared {
     turns: Turns,
     activity: Activity,
     aligned: Aligned,
+    meters: Meters,
+    last_sweep: Mutex<Option<SweepRound>>,
 }
 
 impl Sessions {
@@ -45,6 +48,8 @@ impl Sessions {
                 turns: Turns::default(),
                 activity: Activity::default(),
                 aligned: Aligned::default(),
+                meters: Meters::default(),
+                last_sweep: Mutex::default(),
             }),
         }
     }
@@ -53,6 +58,9 @@ impl Sessions {
     pub fn begin(&self, head: &dyn RequestHead) -> Exchange {
         let config = &self.shared.config;
         let (presented, forged) = self.presented(head);
+        if let Some(presented) = &presented {
+            self.meters().cookie(presented.secret);
+        }
         let trusted = &config.trusted_proxies;
         let mut user_agent = None;
         if config.record_user_agent {
@@ -238,6 +246,25 @@ impl Sessions {
 
     pub(crate) fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// How many uses of sessions are gathered and not written to the registry yet.
+    pub fn uses_waiting(&self) -> u64 {
+        self.shared.activity.waiting() as u64
+    }
+
+    /// The last round of this process's sweeper that ended well.
+    pub fn last_sweep(&self) -> Option<SweepRound> {
+        *self.shared.last_sweep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn remember_sweep(&self, round: SweepRound) {
+        *self.shared.last_sweep.lock().unwrap_or_else(PoisonError::into_inner) = Some(round);
+    }
+
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.shared.meters
     }
 
     pub(crate) fn turns(&self) -> &Turns {

@@ -55,6 +55,23 @@ pub struct Storage {
     pub hot_ratio: Option<f64>,
 }
 
+/// How busy a store's connections are at this moment. `None` where a store has no such thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Connections that are open.
+    pub connections: Option<u64>,
+    /// Those of them that work.
+    pub connections_in_use: Option<u64>,
+    /// How many there may be.
+    pub connections_max: Option<u64>,
+    /// Calls that wait for a connection.
+    pub waiting_for_connection: Option<u64>,
+    /// Reads that were sent and not answered yet.
+    pub reads_under_way: Option<u64>,
+    /// Reads that wait to be sent.
+    pub reads_waiting: Option<u64>,
+}
+
 /// What happened in one span of time, as the registry has it. What happened on a border belongs to the later span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval {

@@ -11,11 +11,11 @@ use crate::failure::Failure;
 use crate::names::{check_identifier, derived, qualified, quote};
 use crate::transaction::Values;
 
-const TEXT: &[&str] = &["text", "character varying"];
-const TIME: &[&str] = &["timestamp with time zone"];
+pub(crate) const TEXT: &[&str] = &["text", "character varying"];
+pub(crate) const TIME: &[&str] = &["timestamp with time zone"];
 
 /// A column: its name, the types that will do, the best one first, and whether every row is given a value for it.
-type Needed = (&'static str, &'static [&'static str], bool);
+pub(crate) type Needed = (&'static str, &'static [&'static str], bool);
 
 const REGISTRY: [Needed; 16] = [
     ("id", &["uuid"], true),
@@ -151,7 +151,7 @@ fn create_moves(quoted: &str, name: &str) -> String {
 }
 
 /// Whether the table is there. One of another kind is refused.
-async fn find(client: &Client, name: &str, needed: &[Needed]) -> Result<Option<()>, Error> {
+pub(crate) async fn find(client: &Client, name: &str, needed: &[Needed]) -> Result<Option<()>, Error> {
     let columns = columns(client, name).await?;
     if columns.is_empty() {
         return Ok(None);

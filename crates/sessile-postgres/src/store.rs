@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use sessile_core::{Ending, Error, Fate, Record, Registry, Store, StoreKey, Sweep, Swept, Written};
+use sessile_core::{Ending, Error, Fate, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Written};
 use tokio::sync::OnceCell;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -243,6 +243,14 @@ impl Store for PostgresStore {
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+
+    fn stats(&self) -> Option<&dyn Stats> {
+        Some(self)
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
         Some(self)
     }
 

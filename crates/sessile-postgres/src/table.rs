@@ -8,6 +8,7 @@ use crate::builder::PostgresBuilder;
 use crate::catalogue::{Column, check_required, columns, find_or_create};
 use crate::failure::Failure;
 use crate::names::{check_identifier, derived, qualified, quote};
+use crate::operations::OperationNames;
 use crate::registry_table;
 use crate::sql::{Names, Sql};
 
@@ -20,6 +21,7 @@ pub(crate) struct Table {
     pub(crate) description: String,
     pub(crate) schema: String,
     pub(crate) names: Names,
+    pub(crate) operations: OperationNames,
     pub(crate) sql: Sql,
 }
 
@@ -50,7 +52,9 @@ pub(crate) async fn prepare(pool: &Pool, settings: &PostgresBuilder) -> Result<T
         sess: found.sess,
     };
     let sql = Sql::new(&quoted);
-    Ok(Table { description: format!("{description}, {registry}"), schema: found.schema, names: quoted, sql })
+    let operations = OperationNames::new(&found.schema, &names.registry);
+    let description = format!("{description}, {registry}");
+    Ok(Table { description, schema: found.schema, names: quoted, operations, sql })
 }
 
 /// The schema, the columns' types and what else the store relies on; `None` when there is no such table.

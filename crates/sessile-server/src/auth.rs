@@ -100,6 +100,11 @@ pub fn router<S>(auth: Auth) -> Router<S> {
         .with_state(Arc::new(auth))
 }
 
+/// The page that a sign-out ends on, for an application that has none of its own.
+pub fn signed_out_route<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new().route(SIGNED_OUT, get(signed_out))
+}
+
 #[derive(Deserialize)]
 struct Login {
     /// Where to go afterwards.
@@ -234,6 +239,18 @@ impl IntoResponse for Failed {
         }
         response
     }
+}
+
+async fn signed_out() -> Response {
+    let words = WordsPage {
+        stylesheet: stylesheet(),
+        title: "You are signed out",
+        text: "The session is over, on this device.",
+        reference: None,
+        way_out: ("/", "Back to the site"),
+        moves_on: false,
+    };
+    (NOT_KEPT, page(StatusCode::OK, &words)).into_response()
 }
 
 fn no_account() -> Response {

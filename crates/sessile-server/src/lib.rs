@@ -4,4 +4,7 @@
 pub mod admin;
 pub mod auth;
 pub mod demo;
+pub mod devices;
+pub mod health;
 pub mod idp;
+pub mod public;

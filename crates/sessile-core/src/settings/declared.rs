@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::file::Written;
 use super::parse::{Expected, count, count_or_none, milliseconds, milliseconds_or_none};
 use super::table::DECLARED;
-use super::{Oidc, Pool};
+use super::{Oidc, Pool, Server};
 use crate::codec::Secret;
 use crate::{AtLimit, Config, Cookie, Error, Lifetime, RecordIp};
 
@@ -64,6 +64,7 @@ pub(super) struct Values {
     pub(super) history: Duration,
     pub(super) record_ip: RecordIp,
     pub(super) record_user_agent: bool,
+    pub(super) server: Server,
 }
 
 impl Default for Values {
@@ -89,6 +90,7 @@ impl Default for Values {
             history: Duration::from_secs(90 * 24 * 60 * 60),
             record_ip: RecordIp::Full,
             record_user_agent: true,
+            server: Server::default(),
         }
     }
 }

@@ -78,6 +78,7 @@ fn every_setting_can_be_set_from_every_source_and_shows_it() {
         ("cookie.persistent", "false", "false"),
         ("trust_proxy", "loopback, 10.1.2.3/8,::ffff:192.0.2.1", "127.0.0.0/8, ::1/128, 10.0.0.0/8, 192.0.2.1/32"),
         ("database.url", "postgres://app:p%40ss@db/app", "postgres://app:***@db/app"),
+        ("database.url", "sqlite:/srv/p@ss/app.sqlite", "sqlite:/srv/p@ss/app.sqlite"),
         ("pool.max", "3", "3"),
         ("registry.max_sessions_per_user", "5", "5"),
         ("registry.max_sessions_per_user", "None", "none"),
@@ -217,7 +218,7 @@ fn one_wrong_value_is_told_with_its_source_what_was_expected_and_what_to_do() {
         (
             "database.url",
             "host=db password=hunter2",
-            "expected a URL like postgres://user:password@host:5432/database, found something else, not shown here",
+            "expected a URL like postgres://user:password@host:5432/database or sqlite:PATH, found something else, not shown here",
         ),
         ("pool.max", "0", "expected a whole number above 0, found \"0\""),
         ("registry.max_sessions_per_user", "0", "expected a whole number above 0 or none, found \"0\""),

@@ -10,10 +10,12 @@
 mod contract;
 mod failures;
 mod http;
+mod operations;
 mod reads;
 mod registry;
 mod registry_tables;
 mod signed_in;
+mod stats;
 mod table;
 mod time;
 mod tls;
