@@ -59,7 +59,6 @@ impl Line {
 }
 
 impl OverviewPage {
-
     fn count(&self, verdict: Verdict) -> usize {
         self.checks.iter().filter(|check| check.verdict == verdict).count()
     }
