@@ -56,6 +56,15 @@ impl SqliteBuilder {
         Self { path, table: "session".into(), registry: None }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names of its tables.
+    pub(crate) fn tables(&self) -> Tables {
+        Tables::new(&self.table, self.registry.as_deref())
+    }
+
     /// The table's name. Default: `session`. Its index is named after it: `IDX_session_expire`.
     pub fn table(mut self, name: impl Into<String>) -> Self {
         self.table = name.into();
@@ -99,7 +108,7 @@ impl SqliteBuilder {
         create_file(&self.path)?;
         let mut connection = self.connection()?;
         self.configure(&connection)?;
-        let tables = Tables::new(&self.table, self.registry.as_deref());
+        let tables = self.tables();
         let origins = table::ensure(&mut connection, &tables)?;
         let statements = Statements::on(&tables);
         prepare(&connection, &statements, &tables)?;
@@ -110,7 +119,7 @@ impl SqliteBuilder {
     }
 
     /// The flags leave out URIs: a path is a path, whatever it looks like.
-    fn connection(&self) -> Result<Connection, Error> {
+    pub(crate) fn connection(&self) -> Result<Connection, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)
             .map_err(|error| unusable(&self.path, "it could not be opened").with_source(error))?;

@@ -38,6 +38,7 @@
 mod aside;
 mod builder;
 mod entries;
+mod examine;
 mod export;
 mod failure;
 mod figures;

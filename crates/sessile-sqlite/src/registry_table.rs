@@ -67,6 +67,11 @@ pub(crate) fn ensure(transaction: &Transaction<'_>, tables: &Tables) -> Result<O
     Ok(origin)
 }
 
+/// What each of its tables has to be like.
+pub(crate) fn shapes(tables: &Tables) -> [(&'static Shape, &str); 3] {
+    [(&REGISTRY, &*tables.registry), (&CUT_OFFS, &*tables.cut_offs), (&MOVES, &*tables.moves)]
+}
+
 /// The error of a registry that statements cannot run on.
 pub(crate) fn refused(registry: &str, why: &str) -> Error {
     REGISTRY.refused(registry, why)

@@ -26,7 +26,7 @@ pub(crate) struct Rows {
     touch: String,
     remove: String,
     is_alive: String,
-    sweep: String,
+    pub(crate) sweep: String,
 }
 
 /// What an `update` or a `rotate` needs of a record.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use sessile_core::{
-    Ending, Error, Fate, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Transfer, Written,
+    Ending, Error, Examine, Fate, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Transfer, Written,
 };
 
 use crate::builder::SqliteBuilder;
@@ -150,6 +150,10 @@ impl Store for SqliteStore {
     }
 
     fn stats(&self) -> Option<&dyn Stats> {
+        Some(self)
+    }
+
+    fn examine(&self) -> Option<&dyn Examine> {
         Some(self)
     }
 
