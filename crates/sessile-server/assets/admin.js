@@ -38,26 +38,42 @@
   }
 
   function bars() {
-    return { label: 'End', stroke: colour('--leaf'), fill: colour('--leaf-wash'), paths: uPlot.paths.bars({ size: [0.8] }), points: { show: false } };
+    return { label: 'End', width: 0, fill: colour('--leaf'), paths: uPlot.paths.bars({ size: [0.8] }), points: { show: false } };
   }
 
-  function options(plot, scale, all, time) {
+  // Times in UTC, like everywhere on the page.
+  const two = (number) => String(number).padStart(2, '0');
+  const day = (at) => `${two(at.getUTCMonth() + 1)}-${two(at.getUTCDate())}`;
+  const clock = (at) => `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`;
+  const date = (seconds) => new Date(seconds * 1000);
+  const moment = (_, at) => (at == null ? '–' : `${day(date(at))} ${clock(date(at))}`);
+  const isLong = () => last.points.length > 1 && seconds(last.points[1].at) - seconds(last.points[0].at) > 3600;
+  const ticks = (_, all) => all.map((at) => (isLong() ? day(date(at)) : clock(date(at))));
+
+  // Sessions are whole.
+  const WHOLE = [1, 2, 5].flatMap((first) => Array.from({ length: 8 }, (_, zeros) => first * 10 ** zeros)).sort((a, b) => a - b);
+
+  function options(plot, all, time, whole) {
     const grid = { stroke: colour('--line'), width: 1 };
     const axis = { stroke: colour('--dim'), grid, ticks: grid };
+    const xAxis = time ? { ...axis, values: ticks, space: 70 } : axis;
     return {
       width: Math.max(plot.clientWidth, 100),
       height: HEIGHT,
-      tzDate: (at) => uPlot.tzDate(new Date(at * 1000), 'Etc/UTC'),
-      scales: { x: { time }, y: { range: (_, low, high) => [0, Math.max(1, (high ?? 0) * 1.1)] } },
-      axes: [axis, { ...axis, size: 56 }],
-      series: [{ label: time ? 'From' : 'Minute' }, ...all],
+      tzDate: (at) => uPlot.tzDate(date(at), 'Etc/UTC'),
+      scales: { x: { time }, y: { range: (_, low, high) => [0, Math.max(whole ? 4 : 1, (high ?? 0) * 1.1)] } },
+      axes: [xAxis, { ...axis, size: 56, ...(whole ? { incrs: WHOLE } : {}) }],
+      series: [time ? { label: 'From', value: moment } : { label: 'Minute' }, ...all],
     };
   }
 
   function draw(name, data, all, time) {
     const plot = box.querySelector(`[data-plot="${name}"]`);
+    const isEmpty = data.slice(1).every((values) => values.every((value) => value == null));
     drawn.get(name)?.destroy();
-    drawn.set(name, new uPlot(options(plot, name, all, time), data, plot));
+    drawn.delete(name);
+    plot.parentElement.classList.toggle('uncounted', isEmpty);
+    if (!isEmpty) drawn.set(name, new uPlot(options(plot, all, time, name !== 'latency'), data, plot));
   }
 
   function redraw() {

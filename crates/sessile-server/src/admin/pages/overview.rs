@@ -75,7 +75,7 @@ impl OverviewPage {
     /// Health in one sentence.
     fn health(&self) -> String {
         match (self.count(Verdict::Failed), self.count(Verdict::Warning)) {
-            (0, 0) if self.checks.is_empty() => "This store has nothing to examine.".to_owned(),
+            (0, 0) if self.checks.is_empty() => "Overview".to_owned(),
             (0, 0) => "All is well.".to_owned(),
             (0, 1) => "It works, and one thing will hurt some day.".to_owned(),
             (0, warnings) => format!("It works, and {warnings} things will hurt some day."),
