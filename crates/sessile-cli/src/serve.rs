@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use anyhow::bail;
 use axum::Router;
-use sessile::Sessions;
+use sessile::metrics::MetricsObserver;
 use sessile::settings::Settings;
-use sessile_server::admin::{self, Admin};
+use sessile::{Sessions, TracingObserver};
+use sessile_server::admin::{self, Admin, Figures};
 use sessile_server::health::{self, Readiness};
+use sessile_server::metrics::{self, Prometheus};
 use sessile_server::public;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -18,7 +20,7 @@ use crate::args::ServeArgs;
 use crate::systemd::{self, Sockets};
 use crate::{logs, output, provider, serving, store};
 
-/// How often a store that does not answer is asked for the first operator.
+/// How often a store that does not answer is asked for the first operator, and whether the sweeper did a round.
 const PAUSE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
@@ -26,16 +28,21 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     logs::start(settings.server())?;
     settings.warnings().iter().for_each(|warning| warn!("{warning}"));
     let (listener, admin_listener) = listeners(&settings).await?;
-    let sessions = store::open(&settings).await?;
+    let prometheus = Prometheus::install()?;
+    let figures = Figures::default();
+    let sessions = open(&settings, &figures).await?;
     sessions.description().iter().for_each(|line| info!("{line}"));
     if let Some(every) = settings.sweep_interval() {
         sessions.spawn_sweeper(every);
     }
+    tokio::spawn(prometheus.clone().keep_up());
     let readiness = Readiness::new(sessions.clone());
     let mut servers = Vec::new();
     if let Some(listener) = admin_listener {
         info!("listening for operators on http://{}", listener.local_addr()?);
-        servers.push((listener, admin_app(&sessions, &settings, readiness.clone())?));
+        let metrics = metrics::router(prometheus, sessions.clone());
+        let health = health::router(readiness.clone());
+        servers.push((listener, admin_app(&sessions, &settings, figures)?.merge(metrics).merge(health)));
     }
     let address = listener.local_addr()?;
     let app = public_app(&sessions, &settings, readiness, &provider::own_url(address)).await?;
@@ -88,6 +95,13 @@ fn may_be_reached(ip: IpAddr, host: Option<&str>) -> anyhow::Result<()> {
     )
 }
 
+/// The sessions, with everybody who wants to know what happens to them.
+async fn open(settings: &Settings, figures: &Figures) -> anyhow::Result<Sessions> {
+    let config = settings.config().observer(TracingObserver).observer(MetricsObserver::default());
+    let (config, latencies) = (config.observer(figures.clone()), figures.clone());
+    store::measured(settings, config, move |took| latencies.record_latency(took)).await
+}
+
 async fn public_app(
     sessions: &Sessions,
     settings: &Settings,
@@ -100,14 +114,28 @@ async fn public_app(
     Ok(public::router(sessions.clone(), readiness, auth))
 }
 
-/// The dashboard, and what is scraped and probed beside it.
-fn admin_app(sessions: &Sessions, settings: &Settings, readiness: Readiness) -> anyhow::Result<Router> {
-    let mut admin = Admin::new(sessions.clone())?;
+/// The dashboard.
+fn admin_app(sessions: &Sessions, settings: &Settings, figures: Figures) -> anyhow::Result<Router> {
+    tokio::spawn(follow_sweeps(sessions.clone(), figures.clone()));
+    let mut admin = Admin::new(sessions.clone())?.figures(figures);
     if let Some(host) = &settings.server().admin_host {
         admin = admin.host(host).secure(!is_this_computer(host));
     }
     tokio::spawn(tell_first_token(admin.clone()));
-    Ok(admin::router(admin).merge(health::router(readiness)))
+    Ok(admin::router(admin))
+}
+
+/// Tells the dashboard of each round of the sweeper.
+async fn follow_sweeps(sessions: Sessions, figures: Figures) {
+    let (mut ticks, mut last) = (tokio::time::interval(PAUSE), None);
+    loop {
+        ticks.tick().await;
+        let round = sessions.last_sweep();
+        if let Some(round) = round.filter(|_| round != last) {
+            figures.record_sweep(round.took, round.removed);
+        }
+        last = round;
+    }
 }
 
 /// Whether browsers that know the dashboard by this name come from here, and so need no HTTPS.

@@ -1,9 +1,11 @@
 //! The store that is typed, or that the settings name: one URL for every kind of store.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use sessile::metrics::Measured;
 use sessile::settings::{Builder, Settings};
-use sessile::{Error, PostgresStore, Sessions, SqliteStore};
+use sessile::{Config, Error, PostgresStore, Sessions, SqliteStore};
 
 use crate::args::StoreArgs;
 use crate::output::Misused;
@@ -78,6 +80,19 @@ pub(crate) fn settings_without_secret(args: &StoreArgs) -> anyhow::Result<Settin
 /// The sessions of the store that the settings name. What is missing is created.
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Sessions> {
     Ok(Place::of(settings)?.ok_or_else(nowhere)?.open(settings).await?)
+}
+
+/// The same for a server that shows its figures: every call is measured, and `listener` is told how long those took that
+/// visitors wait for.
+pub(crate) async fn measured(
+    settings: &Settings,
+    config: Config,
+    listener: impl Fn(Duration) + Send + Sync + 'static,
+) -> anyhow::Result<Sessions> {
+    Ok(match Place::of(settings)?.ok_or_else(nowhere)? {
+        Place::Postgres(url) => Sessions::new(Measured::new(postgres(url, settings).await?).heard_by(listener), config),
+        Place::Sqlite(path) => Sessions::new(Measured::new(sqlite(&path, settings).await?).heard_by(listener), config),
+    })
 }
 
 /// The sessions of the store, which has to be there.

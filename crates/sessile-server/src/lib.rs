@@ -7,4 +7,5 @@ pub mod demo;
 pub mod devices;
 pub mod health;
 pub mod idp;
+pub mod metrics;
 pub mod public;
