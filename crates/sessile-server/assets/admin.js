@@ -33,8 +33,11 @@
 
   const seconds = (time) => Date.parse(time) / 1000;
 
-  function series([label, , name, dash]) {
-    return { label, stroke: colour(name), width: 2, dash, points: { show: false }, value: (_, value) => value ?? '–' };
+  // A minute with answers between two without is a point, not a line.
+  function series([label, field, name, dash]) {
+    const stroke = colour(name);
+    const points = { show: field.endsWith('_ms'), size: 5, fill: stroke };
+    return { label, stroke, width: 2, dash, points, value: (_, value) => value ?? '–' };
   }
 
   function bars() {

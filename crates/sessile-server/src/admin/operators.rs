@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 /// What tokens begin with, so that scanners for leaked secrets know one when they see it.
-const PREFIX: &str = "sessile_admin_";
+const PREFIX: &str = "sessile_op_";
 
 /// The first operator's name.
 const FIRST: &str = "admin";
