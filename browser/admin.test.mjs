@@ -136,7 +136,7 @@ for (const colorScheme of ['light', 'dark']) {
     const page = await operator(t, { colorScheme });
     await signIn(page, desk.token);
     const canvas = (name) => page.locator(`[data-plot="${name}"] canvas`);
-    for (const [name, colour] of [['active', '--leaf'], ['events', '--leaf'], ['latency', '--leaf'], ['latency', '--amber']]) {
+    for (const [name, colour] of [['active', '--leaf'], ['events', '--leaf'], ['latency', '--amber']]) {
       await canvas(name).waitFor();
       assert.ok((await canvas(name).evaluate(drawnIn, colour)) > 20, `${name} in ${colour}`);
     }
@@ -193,6 +193,7 @@ test('no page is wider than a window of 400 pixels', async (t) => {
 test('the keyboard leads everywhere, and one sees where it is', async (t) => {
   const page = await operator(t);
   await page.goto('/admin');
+  await page.waitForFunction(() => document.activeElement?.id === 'token');
   await page.keyboard.type(desk.token);
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Sign out' }).waitFor();
@@ -203,11 +204,12 @@ test('the keyboard leads everywhere, and one sees where it is', async (t) => {
     const at = await page.evaluate(() => {
       const { activeElement: element } = document;
       const { outlineStyle } = getComputedStyle(element);
+      if (element === document.body) return {};
       return { name: element.id || element.innerText || element.getAttribute('aria-label'), outlineStyle };
     });
-    if (at.name) reached.add(at.name.trim());
-    if (at.name && !['body'].includes(at.name)) assert.notEqual(at.outlineStyle, 'none', `a focus on ${at.name} is seen`);
-    if (steps > 5 && at.name === 'Skip to the content') break;
+    if (!at.name) continue;
+    reached.add(at.name.trim());
+    assert.notEqual(at.outlineStyle, 'none', `a focus on ${at.name} is seen`);
   }
   for (const name of ['Skip to the content', 'Overview', 'Sign out', 'user', 'status', 'since', 'handle', 'Search', 'ada']) {
     assert.ok(reached.has(name), `${name} among ${[...reached].join(', ')}`);

@@ -36,7 +36,7 @@
   // A minute with answers between two without is a point, not a line.
   function series([label, field, name, dash]) {
     const stroke = colour(name);
-    const points = { show: field.endsWith('_ms'), size: 5, fill: stroke };
+    const points = { show: field.endsWith('_ms'), size: 7, fill: stroke };
     return { label, stroke, width: 2, dash, points, value: (_, value) => value ?? '–' };
   }
 
