@@ -24,6 +24,7 @@ mod edit;
 mod error;
 mod event;
 mod exchange;
+mod explain;
 mod id;
 mod lifetime;
 pub mod manual {
@@ -45,6 +46,7 @@ pub mod plan;
 mod proxy;
 mod record;
 mod registry;
+mod secret_use;
 mod session;
 mod sessions;
 #[cfg(feature = "settings")]
@@ -66,6 +68,7 @@ pub use devices::{DevicePage, Devices};
 pub use error::Error;
 pub use event::{Event, EventKind, Observer, Refusal, TracingObserver};
 pub use exchange::{Exchange, RequestHead, SetCookie};
+pub use explain::Explanation;
 pub use id::{Handle, KeyForm, SessionId, StoreKey};
 pub use lifetime::Lifetime;
 pub use memory::MemoryStore;

@@ -14,10 +14,11 @@ use crate::event::{Event, EventKind, Refusal};
 use crate::exchange::{Exchange, Facts, RequestHead};
 use crate::meters::{Meters, SweepRound};
 use crate::registry::{Alignment, Fate, Seen};
+use crate::secret_use::SecretUses;
 use crate::session::Inner;
 use crate::store::Store;
 use crate::turns::Turns;
-use crate::{Config, DeviceFacts, Error, Handle, Record, Session, SessionId, StoreKey, device, proxy};
+use crate::{Check, Config, DeviceFacts, Error, Handle, Record, Session, SessionId, StoreKey, device, proxy};
 
 /// How many well-named cookies of one request are tried: a sibling domain can plant more, each costs an HMAC.
 const CANDIDATES: usize = 4;
@@ -36,11 +37,13 @@ struct Shared {
     aligned: Aligned,
     meters: Meters,
     last_sweep: Mutex<Option<SweepRound>>,
+    secret_uses: SecretUses,
 }
 
 impl Sessions {
     /// Sessions in this store.
     pub fn new(store: impl Store, config: Config) -> Self {
+        let secret_uses = SecretUses::of(config.fingerprints.len());
         Self {
             shared: Arc::new(Shared {
                 store: Box::new(store),
@@ -50,16 +53,18 @@ impl Sessions {
                 aligned: Aligned::default(),
                 meters: Meters::default(),
                 last_sweep: Mutex::default(),
+                secret_uses,
             }),
         }
     }
 
     /// Begins a request: reads the cookie and checks its signature. No I/O.
     pub fn begin(&self, head: &dyn RequestHead) -> Exchange {
-        let config = &self.shared.config;
+        let (config, began) = (&self.shared.config, self.now());
         let (presented, forged) = self.presented(head);
         if let Some(presented) = &presented {
             self.meters().cookie(presented.secret);
+            self.shared.secret_uses.note(presented.secret, began);
         }
         let trusted = &config.trusted_proxies;
         let mut user_agent = None;
@@ -70,7 +75,7 @@ impl Sessions {
             presented,
             forged,
             https: proxy::is_https(head, trusted),
-            began: self.now(),
+            began,
             ip: proxy::client_ip(head, trusted).and_then(|ip| config.record_ip.of(ip)),
             user_agent,
         };
@@ -88,6 +93,14 @@ impl Sessions {
             format!("session store: {}", self.shared.store.description()),
             format!("session {}", self.shared.config.description()),
         ]
+    }
+
+    /// What the store's doctor says of it; nothing for a store that has none.
+    pub async fn examine(&self) -> Vec<Check> {
+        match self.store().examine() {
+            Some(store) => store.examine(self.now()).await,
+            None => Vec::new(),
+        }
     }
 
     /// The time now, on the clock of the settings ([`Config::clock`]).
@@ -265,6 +278,10 @@ impl Sessions {
 
     pub(crate) fn meters(&self) -> &Meters {
         &self.shared.meters
+    }
+
+    pub(crate) fn secret_uses(&self) -> &SecretUses {
+        &self.shared.secret_uses
     }
 
     pub(crate) fn turns(&self) -> &Turns {

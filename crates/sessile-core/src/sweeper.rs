@@ -54,6 +54,7 @@ impl Sessions {
     /// # Errors
     /// When the store fails.
     pub async fn tidy(&self) -> Result<bool, Error> {
+        self.write_secret_uses().await;
         let Some(registry) = self.store().registry() else { return Ok(false) };
         self.write_activity().await;
         let config = self.config();

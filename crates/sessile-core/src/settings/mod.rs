@@ -24,7 +24,9 @@ mod builder;
 mod declared;
 mod environment;
 mod error;
+mod examine;
 mod file;
+mod host;
 mod parse;
 mod table;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod devices;
 mod interleaving;
 mod lifecycle;
+mod operators;
 mod secrets;
 mod shared;
 mod single_use;
