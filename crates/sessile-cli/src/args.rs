@@ -41,6 +41,9 @@ pub(crate) enum ConfigCommand {
     Check(CheckArgs),
     /// Print the page that describes every setting, in Markdown
     Reference,
+    /// Print the page that describes every metric, in Markdown
+    #[command(hide = true)]
+    Metrics,
 }
 
 #[derive(Debug, clap::Args)]

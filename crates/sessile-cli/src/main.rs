@@ -4,6 +4,7 @@ mod args;
 mod config;
 mod demo;
 mod logs;
+mod metrics_page;
 mod migrate;
 mod output;
 mod provider;
@@ -41,6 +42,7 @@ async fn run(command: Command) -> anyhow::Result<Found> {
         Command::Migrate(args) => migrate::run(&args).await,
         Command::Config(ConfigCommand::Check(args)) => config::check(&args),
         Command::Config(ConfigCommand::Reference) => output::print(&reference::page()),
+        Command::Config(ConfigCommand::Metrics) => output::print(&metrics_page::page()),
     }
     .map(|()| Found::Something)
 }

@@ -39,21 +39,26 @@ impl Prometheus {
     /// # Errors
     /// When something else does that already.
     pub fn install() -> Result<Self, Error> {
-        let recorder = Self::recorder()?;
-        let handle = recorder.handle();
+        let (recorder, prometheus) = Self::recorder()?;
         metrics::set_global_recorder(recorder)
             .map_err(|error| Error::misuse("figures are recorded by something else already").with_source(error))?;
         describe();
-        Ok(Self { handle })
+        Ok(prometheus)
     }
 
-    fn recorder() -> Result<PrometheusRecorder, Error> {
+    /// A recorder that somebody else installs, beside others or for a part of the process, and what it took in.
+    ///
+    /// # Errors
+    /// None that a caller can cause.
+    pub fn recorder() -> Result<(PrometheusRecorder, Self), Error> {
         let sweeps = Matcher::Full("sessile_sweep_seconds".to_owned());
         let builder = PrometheusBuilder::new()
             .set_buckets(&SECONDS)
             .and_then(|builder| builder.set_buckets_for_metric(sweeps, &SWEEP_SECONDS))
             .map_err(|error| Error::config("the buckets of histograms are wrong").with_source(error))?;
-        Ok(builder.build_recorder())
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        Ok((recorder, Self { handle }))
     }
 
     /// Sums up what was measured, every few seconds and for ever.
