@@ -117,7 +117,7 @@ async fn public_app(
 /// The dashboard.
 fn admin_app(sessions: &Sessions, settings: &Settings, figures: Figures) -> anyhow::Result<Router> {
     tokio::spawn(follow_sweeps(sessions.clone(), figures.clone()));
-    let mut admin = Admin::new(sessions.clone())?.figures(figures);
+    let mut admin = Admin::new(sessions.clone())?.figures(figures).settings_checks(settings.examine());
     if let Some(host) = &settings.server().admin_host {
         admin = admin.host(host).secure(!is_this_computer(host));
     }

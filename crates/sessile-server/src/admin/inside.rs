@@ -32,6 +32,7 @@ pub(super) async fn keys(dashboard: &Dashboard, device: &Device) -> Result<Optio
 }
 
 /// Why it is alive or over, in sentences.
-pub(super) async fn explanation(_dashboard: &Dashboard, _device: &Device) -> Result<Vec<String>, Error> {
-    Ok(Vec::new())
+pub(super) async fn explanation(dashboard: &Dashboard, device: &Device) -> Result<Vec<String>, Error> {
+    let explanation = dashboard.sessions.explain(&device.handle).await?;
+    Ok(explanation.map(|explanation| explanation.sentences).unwrap_or_default())
 }

@@ -80,9 +80,7 @@ impl Dashboard {
             return kept;
         }
         let mut checks = self.settings_checks.clone();
-        if let Some(examine) = self.sessions.store().examine() {
-            checks.extend(examine.examine(now).await);
-        }
+        checks.extend(self.sessions.examine().await);
         checks.sort_by(|a, b| b.verdict.cmp(&a.verdict));
         self.checks.keep(now, checks)
     }
