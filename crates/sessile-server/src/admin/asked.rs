@@ -60,7 +60,8 @@ pub(super) fn part(after: &str, limit: &str, usual: u32) -> Result<Page, Problem
 }
 
 pub(super) fn cursor(text: &str) -> Result<Cursor, Problem> {
-    text.parse().map_err(|_| Problem::bad_request("Expected `after` to be a cursor from an earlier part, found another."))
+    text.parse()
+        .map_err(|_| Problem::bad_request("Expected `after` to be a cursor from an earlier part, found another."))
 }
 
 pub(super) fn in_bounds(limit: u32) -> Result<u32, Problem> {
@@ -101,7 +102,9 @@ pub(super) fn status(word: &str) -> Result<Status, Problem> {
         "live" => Ok(Status::Live),
         "ended" => Ok(Status::Ended),
         word => End::parse(word).map(Status::EndedBy).ok_or_else(|| {
-            Problem::bad_request("Expected `status` to be live, ended, logged_out, revoked, expired or evicted, found another word.")
+            Problem::bad_request(
+                "Expected `status` to be live, ended, logged_out, revoked, expired or evicted, found another word.",
+            )
         }),
     }
 }

@@ -54,7 +54,9 @@ pub(super) async fn record(
     };
     operators::of(&dashboard.sessions)?.record(&action).await.map_err(|error| {
         tracing::error!(?error, action = deed.as_str(), "an operator's action could not be audited and was refused");
-        Problem::unavailable("What you asked for has to be written into the audit first, and that failed. Nothing was done.")
+        Problem::unavailable(
+            "What you asked for has to be written into the audit first, and that failed. Nothing was done.",
+        )
     })
 }
 

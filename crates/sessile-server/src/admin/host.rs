@@ -25,7 +25,7 @@ pub(super) async fn check(State(dashboard): State<Arc<Dashboard>>, request: Requ
         return next.run(request).await;
     }
     let detail = "Expected a request for an address, for localhost or for a name that the dashboard is configured with, found \
-                  another name. Set SERVER_ADMIN_HOST if it is yours.";
+                  another name. Set ADMIN_HOST if it is yours.";
     Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response()
 }
 
@@ -46,7 +46,8 @@ mod tests {
         for host in ["127.0.0.1", "[::1]", "10.1.2.3", "localhost", "LOCALHOST", "Admin.Example.com"] {
             assert!(is_known(host, &names), "{host}");
         }
-        for host in ["evil.example", "admin.example.com.evil.example", "127.0.0.1.nip.io", "localhost.evil.example", ""] {
+        for host in ["evil.example", "admin.example.com.evil.example", "127.0.0.1.nip.io", "localhost.evil.example", ""]
+        {
             assert!(!is_known(host, &names), "{host}");
         }
     }

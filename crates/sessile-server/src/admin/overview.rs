@@ -76,7 +76,8 @@ pub(super) async fn timeline(dashboard: &Dashboard, span: Span) -> Result<Timeli
     }
     .into_iter();
     let counted = dashboard.figures.spans(from, step, count);
-    let points = (0..count).zip(counted).map(|(at, counted)| Point { at: from + step * at, kept: kept.next(), counted });
+    let points =
+        (0..count).zip(counted).map(|(at, counted)| Point { at: from + step * at, kept: kept.next(), counted });
     Ok(Timeline { step, points: points.collect() })
 }
 

@@ -43,7 +43,10 @@ impl Problem {
     pub(super) fn unauthenticated() -> Self {
         Self {
             challenge: Some("Bearer realm=\"sessile-admin\""),
-            ..Self::new(StatusCode::UNAUTHORIZED, "Expected an operator's token or a sign-in, found neither that is valid.")
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                "Expected an operator's token or a sign-in, found neither that is valid.",
+            )
         }
     }
 
@@ -77,7 +80,9 @@ impl Problem {
     pub(super) fn of_status(status: StatusCode) -> Self {
         let detail = match status {
             StatusCode::NOT_FOUND => "This address leads nowhere.",
-            StatusCode::METHOD_NOT_ALLOWED => "This address does not take this method; the header Allow says which it takes.",
+            StatusCode::METHOD_NOT_ALLOWED => {
+                "This address does not take this method; the header Allow says which it takes."
+            }
             StatusCode::PAYLOAD_TOO_LARGE => "What was sent is larger than the dashboard reads.",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "What was sent is of a kind that this address does not read.",
             StatusCode::SERVICE_UNAVAILABLE => "The session store does not answer. Try again in a moment.",

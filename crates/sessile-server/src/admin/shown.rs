@@ -65,7 +65,12 @@ impl Shown {
         let device = &self.device;
         let happened = |time, what: &str| Happened { at: Moment::seen_at(now, time), what: what.to_owned(), time };
         let mut all = vec![happened(device.created_at, "Signed in")];
-        all.extend(device.authenticated_at.filter(|at| *at > device.created_at).map(|at| happened(at, "Proved again who they are")));
+        all.extend(
+            device
+                .authenticated_at
+                .filter(|at| *at > device.created_at)
+                .map(|at| happened(at, "Proved again who they are")),
+        );
         all.push(happened(device.last_seen_at, "Last used"));
         all.push(match &device.ended {
             Some(ending) => happened(ending.at, &why(in_words(ending.end), ending.reason.as_deref())),

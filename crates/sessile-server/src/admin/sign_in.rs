@@ -16,10 +16,10 @@ use sessile_oidc::local_path;
 
 use super::access::{self, TOKEN, Who};
 use super::audit::{self, Deed};
+use super::operators;
 use super::page::{Frame, page};
 use super::problem::Problem;
 use super::state::Dashboard;
-use super::operators;
 
 /// Where a sign-in leads when nobody said so.
 const HOME: &str = "/admin";
@@ -105,10 +105,7 @@ pub(super) async fn prove(
 }
 
 /// For viewers too, so it asks by itself who is there.
-pub(super) async fn sign_out(
-    State(dashboard): State<Arc<Dashboard>>,
-    exchange: Exchange,
-) -> Result<Redirect, Problem> {
+pub(super) async fn sign_out(State(dashboard): State<Arc<Dashboard>>, exchange: Exchange) -> Result<Redirect, Problem> {
     if let Some(who) = access::by_session(&dashboard, &exchange).await? {
         audit::record(&dashboard, &who, Deed::SignOut, "dashboard", 0, None).await?;
     }
@@ -142,7 +139,9 @@ fn read(typed: TypedIn) -> Result<TokenForm, Problem> {
 
 /// A way that stays in the dashboard.
 fn onward(next: &str) -> &str {
-    local_path(next).filter(|path| *path == HOME || path.starts_with("/admin/") || path.starts_with("/admin?")).unwrap_or(HOME)
+    local_path(next)
+        .filter(|path| *path == HOME || path.starts_with("/admin/") || path.starts_with("/admin?"))
+        .unwrap_or(HOME)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use sessile_core::{Check, Clock, Config, Cookie, Error, SameSite, Secure, Sessions, StoreStats};
 use sessile_core::MemoryStore;
+use sessile_core::{Check, Clock, Config, Cookie, Error, SameSite, Secure, Sessions, StoreStats};
 
 use super::attempts::Attempts;
 use super::figures::Figures;
@@ -88,7 +88,8 @@ impl Dashboard {
 
 /// The settings of the dashboard's own sessions, signed with a secret that nobody else knows and that dies with the process.
 pub(super) fn own_config(secure: bool) -> Result<Config, Error> {
-    let (name, secure) = if secure { ("__Host-sessile-admin", Secure::Always) } else { ("sessile-admin", Secure::Never) };
+    let (name, secure) =
+        if secure { ("__Host-sessile-admin", Secure::Always) } else { ("sessile-admin", Secure::Never) };
     let cookie = Cookie::new(name).secure(secure).same_site(SameSite::Strict).persistent(false);
     Ok(Config::new(operators::random_token()?)?.cookie(cookie)?.idle(IDLE).absolute(ABSOLUTE).history(Duration::ZERO))
 }

@@ -152,7 +152,8 @@ async fn every_error_is_problem_details() {
 #[tokio::test]
 async fn the_description_names_every_route_and_what_it_answers() {
     let desk = Desk::start().await;
-    let description = desk.client.get("/admin/api/openapi.json").header("Authorization", format!("Bearer {}", desk.token));
+    let description =
+        desk.client.get("/admin/api/openapi.json").header("Authorization", format!("Bearer {}", desk.token));
     let description = description.send().await.json();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
     let paths: Vec<_> = description["paths"].as_object().unwrap().iter().collect();

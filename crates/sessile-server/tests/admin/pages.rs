@@ -14,7 +14,8 @@ async fn the_overview_says_what_is_wrong_first_and_what_to_do() {
     let page = desk.get("/admin").await;
     assert_shows(&page, 200, "One thing is broken.");
     let place = |text: &str| page.text().find(text).unwrap_or_else(|| panic!("expected {text:?} in {page:?}"));
-    let order = ["The index is missing.", "sessile migrate", "Much &#60;has&#62; expired.", "It answers.", "Active sessions"];
+    let order =
+        ["The index is missing.", "sessile migrate", "Much &#60;has&#62; expired.", "It answers.", "Active sessions"];
     assert!(order.is_sorted_by_key(|text| place(text)), "{page:?}");
 }
 

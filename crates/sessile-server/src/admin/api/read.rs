@@ -43,7 +43,10 @@ impl<S: Send + Sync> FromRequestParts<S> for User {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Path::<String>::from_request_parts(parts, state).await.map(|Path(user)| Self(user)).map_err(|_| unreadable_path())
+        Path::<String>::from_request_parts(parts, state)
+            .await
+            .map(|Path(user)| Self(user))
+            .map_err(|_| unreadable_path())
     }
 }
 
@@ -55,11 +58,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let expected = "Expected JSON with the members that the description names, found something else.";
-        Json::<T>::from_request(request, state).await.map(|Json(body)| Self(body)).map_err(|rejection| match rejection {
-            JsonRejection::JsonDataError(_) => Problem::new(rejection.status(), expected),
-            JsonRejection::JsonSyntaxError(_) => Problem::bad_request("Expected JSON, found something else."),
-            rejection => Problem::of_status(rejection.status()),
-        })
+        Json::<T>::from_request(request, state).await.map(|Json(body)| Self(body)).map_err(
+            |rejection| match rejection {
+                JsonRejection::JsonDataError(_) => Problem::new(rejection.status(), expected),
+                JsonRejection::JsonSyntaxError(_) => Problem::bad_request("Expected JSON, found something else."),
+                rejection => Problem::of_status(rejection.status()),
+            },
+        )
     }
 }
 

@@ -115,7 +115,8 @@ pub(super) struct Storage {
 
 impl Figures {
     pub(super) fn of(stats: &StoreStats) -> Self {
-        let top = |(owner, sessions): &(sessile_core::UserId, u64)| TopUser { user: owner.to_string(), sessions: *sessions };
+        let top =
+            |(owner, sessions): &(sessile_core::UserId, u64)| TopUser { user: owner.to_string(), sessions: *sessions };
         Self {
             active: stats.active,
             signed_in: stats.signed_in,

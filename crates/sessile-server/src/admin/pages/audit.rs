@@ -10,10 +10,10 @@ use serde::Deserialize;
 use sessile_core::Action;
 
 use crate::admin::access::Who;
+use crate::admin::operators;
 use crate::admin::page::{Frame, page};
 use crate::admin::problem::Problem;
 use crate::admin::state::Dashboard;
-use crate::admin::operators;
 use crate::demo::times::Moment;
 
 const ON_A_PAGE: u32 = 50;

@@ -13,12 +13,12 @@ use serde::Deserialize;
 
 use super::sessions::may_act;
 use crate::admin::access::Who;
+use crate::admin::asked;
 use crate::admin::page::{Frame, page};
 use crate::admin::problem::Problem;
 use crate::admin::revoking::{self, Whose};
 use crate::admin::sign_in;
 use crate::admin::state::Dashboard;
-use crate::admin::asked;
 
 /// Whose sessions, as a form says it, and why.
 #[derive(Clone, Debug, Default, Deserialize)]

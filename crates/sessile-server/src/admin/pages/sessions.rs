@@ -17,9 +17,9 @@ use crate::admin::asked::{self, Asked};
 use crate::admin::inside::{self, Key};
 use crate::admin::page::{Frame, page};
 use crate::admin::problem::Problem;
+use crate::admin::revoking;
 use crate::admin::shown::{Happened, Shown};
 use crate::admin::state::Dashboard;
-use crate::admin::revoking;
 
 /// So many are on a page.
 const ON_A_PAGE: u32 = 25;
@@ -41,7 +41,8 @@ pub(crate) async fn search(
     who: Who,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(asked) = asked.map_err(|_| Problem::bad_request("This address has a search that the dashboard does not know."))?;
+    let Query(asked) =
+        asked.map_err(|_| Problem::bad_request("This address has a search that the dashboard does not know."))?;
     let frame = Frame::of(&who, "/admin/sessions");
     let found = match (asked.search(), asked.page(ON_A_PAGE)) {
         (Ok(Some(search)), Ok(page)) => dashboard.sessions.devices().search(&search, &page).await?,
@@ -63,7 +64,8 @@ fn address_of(asked: &Asked, after: &Cursor) -> String {
     let after = after.to_string();
     let all = [("user", user), ("handle", handle), ("ip", ip), ("status", status), ("since", since), ("limit", limit)];
     let given = all.into_iter().chain([("after", &after)]).filter(|(_, value)| !value.is_empty());
-    let query: Vec<_> = given.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))).collect();
+    let query: Vec<_> =
+        given.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))).collect();
     format!("/admin/sessions?{}", query.join("&"))
 }
 
@@ -98,7 +100,10 @@ pub(crate) async fn open(
     let (now, frame) = (dashboard.now(), Frame::of(&who, "/admin/sessions"));
     let session = Shown::at(now, device);
     let timeline = session.timeline(now);
-    Ok(page(StatusCode::OK, &SessionPage { frame, session, timeline, keys, explanation, done: after.done == "revoked" }))
+    Ok(page(
+        StatusCode::OK,
+        &SessionPage { frame, session, timeline, keys, explanation, done: after.done == "revoked" },
+    ))
 }
 
 #[derive(Template)]
