@@ -81,7 +81,7 @@ impl Dashboard {
         }
         let mut checks = self.settings_checks.clone();
         checks.extend(self.sessions.examine().await);
-        checks.sort_by(|a, b| b.verdict.cmp(&a.verdict));
+        checks.sort_by_key(|check| std::cmp::Reverse(check.verdict));
         self.checks.keep(now, checks)
     }
 }

@@ -214,7 +214,7 @@ async fn forms_from_other_sites_are_refused() {
 #[tokio::test]
 async fn a_name_that_somebody_else_may_lead_here_is_refused() {
     let desk = Desk::with(|admin| admin.host("admin.example.com")).await;
-    let ask = |host: &str| desk.client.get("/admin/sign-in").header("Host", host.to_owned()).send();
+    let ask = |host: &str| desk.client.get("/admin/sign-in").header("Host", host).send();
     for host in ["127.0.0.1:1234", "localhost:9090", "[::1]:9090", "admin.example.com", "ADMIN.example.com:443"] {
         assert_eq!(ask(host).await.status, 200, "{host}");
     }
