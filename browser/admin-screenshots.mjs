@@ -46,12 +46,12 @@ function history() {
 
 function write(rows) {
   for (const row of rows) {
-    desk.demo.sql(`INSERT INTO sessions
+    desk.sql(`INSERT INTO sessions
       (id, sid, user_id, status, ip_address, user_agent, device, auth_method, created_at, authenticated_at, last_seen_at, expires_at, updated_at, logged_out_at)
       VALUES ('${row.handle}', 'made-${row.handle}', '${row.user}', ${row.ended}, '${row.ip}', '${row.agent}', '${row.device}', 'password',
         ${row.began}, ${row.began}, ${row.seen}, ${row.ends}, ${row.seen}, ${row.over})`);
     if (row.over !== 'NULL') continue;
-    desk.demo.sql(`INSERT INTO session (sid, sess, expire)
+    desk.sql(`INSERT INTO session (sid, sess, expire)
       SELECT 'made-${row.handle}', json_set(sess, '$.sessile.handle', '${row.handle}', '$.sessile.owner', '${row.user}'), ${row.ends}
       FROM session WHERE sid NOT LIKE 'made-%' LIMIT 1`);
   }

@@ -1,8 +1,9 @@
 // `sessile serve` with its dashboard, over the same sessions as a demo in which users sign in: what the dashboard's tests,
 // its pictures and the examination of its API have in common.
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { BINARY, Demo } from './demo.mjs';
 
@@ -11,20 +12,23 @@ const SHARED = { SESSION_SECRET: randomBytes(32).toString('base64'), COOKIE_NAME
 
 /** A demo for the users, and a server for the operators. */
 export class Desk {
-  demo = new Demo('desk.sqlite', [], SHARED);
   log = '';
+  #env;
   #server;
   #ended;
 
-  constructor() {
+  /** Over a SQLite file, or over the PostgreSQL database at this address. */
+  constructor(database) {
+    this.#env = { ...SHARED, DATABASE_URL: database ?? 'sqlite:desk.sqlite' };
+    this.demo = new Demo(null, [], this.#env);
     process.on('exit', () => this.#server?.kill('SIGKILL'));
   }
 
   /** Starts both, and waits for the addresses and the first operator's token. */
   async start() {
     await this.demo.start();
-    const args = ['serve', '--store', 'sqlite:desk.sqlite', '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
-    const options = { cwd: this.demo.folder, env: { PATH: process.env.PATH, ...SHARED }, stdio: ['ignore', 'ignore', 'pipe'] };
+    const args = ['serve', '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
+    const options = { cwd: this.demo.folder, env: { PATH: process.env.PATH, ...this.#env }, stdio: ['ignore', 'ignore', 'pipe'] };
     this.#server = spawn(BINARY, args, options);
     this.#ended = new Promise((resolve) => this.#server.on('close', resolve));
     await new Promise((resolve, reject) => {
@@ -46,11 +50,16 @@ export class Desk {
     await this.demo.remove();
   }
 
+  /** Changes the SQLite file beside the server. */
+  sql(statement) {
+    execFileSync('sqlite3', ['-bail', '-cmd', '.timeout 5000', join(this.demo.folder, 'desk.sqlite'), statement]);
+  }
+
   /** Another operator, who may only look; their token. */
   viewer() {
     const token = `sessile_op_${randomBytes(32).toString('base64url')}`;
     const hash = createHash('sha256').update(token).digest('hex');
-    this.demo.sql(`INSERT INTO sessions_operators VALUES ('vera', 'viewer', x'${hash}', datetime('now'))`);
+    this.sql(`INSERT INTO sessions_operators VALUES ('vera', 'viewer', x'${hash}', datetime('now'))`);
     return token;
   }
 

@@ -1,6 +1,7 @@
 // Examines the dashboard's API with schemathesis: it makes requests from the API's own description, right and wrong ones,
 // and looks for server errors, for answers that the description does not name, and for bodies that are not as described.
-// node api.mjs SCHEMATHESIS runs it over SQLite, with the same requests every time; it ends with schemathesis' exit code.
+// node api.mjs SCHEMATHESIS [DATABASE_URL] runs it over SQLite, or over that database, with the same requests every time; it
+// ends with schemathesis' exit code.
 
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -14,7 +15,8 @@ function examples(handle) {
   return `[parameters]\n"path.handle" = "${handle}"\n"path.user" = "ada"\n`;
 }
 
-const desk = new Desk();
+const [, , program = 'schemathesis', database] = process.argv;
+const desk = new Desk(database);
 try {
   await desk.start();
   for (const agent of ['one', 'another']) await desk.user('ada', 'analytical', agent);
@@ -23,7 +25,7 @@ try {
   writeFileSync(config, examples(sessions[0].handle));
   const description = `${desk.address}/admin/api/openapi.json`;
   const args = ['--config-file', config, 'run', description, '-H', `Authorization: Bearer ${desk.token}`, ...EXAMPLES];
-  const run = spawn(process.argv[2] ?? 'schemathesis', args, { cwd: desk.demo.folder, stdio: 'inherit' });
+  const run = spawn(program, args, { cwd: desk.demo.folder, stdio: 'inherit' });
   process.exitCode = await new Promise((resolve, reject) => run.on('close', resolve).on('error', reject));
 } finally {
   await desk.remove();

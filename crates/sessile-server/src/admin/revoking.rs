@@ -22,10 +22,15 @@ pub(super) enum Whose {
 }
 
 impl Whose {
+    /// Nobody can be called so.
+    fn is_nobodys(&self) -> bool {
+        matches!(self, Self::User { owner, .. } if !UserId::is_name(owner.as_str()))
+    }
+
     /// How many live sessions that is, counted one by one.
     pub(super) async fn count(&self, dashboard: &Dashboard) -> Result<u64, Error> {
         let search = match self {
-            Self::User { owner, .. } if !UserId::is_name(owner.as_str()) => return Ok(0),
+            _ if self.is_nobodys() => return Ok(0),
             Self::User { owner, .. } => Search { owner: Some(owner.clone()), ..live() },
             Self::Everyone { .. } => live(),
         };
@@ -73,6 +78,9 @@ pub(super) async fn end_one(dashboard: &Dashboard, who: &Who, device: &Device, r
 /// moment before, for they end all at once.
 pub(super) async fn end_many(dashboard: &Dashboard, who: &Who, whose: &Whose, reason: &str) -> Result<u64, Problem> {
     who.has_proved_lately()?;
+    if whose.is_nobodys() {
+        return Ok(0);
+    }
     let count = whose.count(dashboard).await?;
     let devices = dashboard.sessions.devices();
     match whose {

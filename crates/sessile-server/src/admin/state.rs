@@ -2,7 +2,7 @@
 //! for a few seconds, because a store may look at every row for them.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sessile_core::MemoryStore;
 use sessile_core::{Check, Clock, Config, Cookie, Error, SameSite, Secure, Sessions, StoreStats};
@@ -13,6 +13,9 @@ use super::{Admin, operators};
 
 /// How long a look at the whole store is good for, however many operators look.
 const FRESH: Duration = Duration::from_secs(10);
+
+/// And at least so many times as long as the look took: a store that has much to count is left in peace the longer.
+const REST: u32 = 50;
 
 /// How many of the users with the most sessions are shown.
 const TOP: u32 = 10;
@@ -62,7 +65,7 @@ impl Dashboard {
 
     /// The store's figures; `None` when it does not count.
     pub(super) async fn stats(&self) -> Result<Arc<Option<StoreStats>>, Error> {
-        let now = self.now();
+        let (now, begun) = (self.now(), Instant::now());
         if let Some(kept) = self.stats.at(now) {
             return Ok(kept);
         }
@@ -70,19 +73,19 @@ impl Dashboard {
             Some(stats) => Some(stats.stats(now, TOP).await?),
             None => None,
         };
-        Ok(self.stats.keep(now, stats))
+        Ok(self.stats.keep(now, begun.elapsed(), stats))
     }
 
     /// What the doctor says of settings and store, the worst first.
     pub(super) async fn checks(&self) -> Arc<Vec<Check>> {
-        let now = self.now();
+        let (now, begun) = (self.now(), Instant::now());
         if let Some(kept) = self.checks.at(now) {
             return kept;
         }
         let mut checks = self.settings_checks.clone();
         checks.extend(self.sessions.examine().await);
         checks.sort_by_key(|check| std::cmp::Reverse(check.verdict));
-        self.checks.keep(now, checks)
+        self.checks.keep(now, begun.elapsed(), checks)
     }
 }
 
@@ -103,9 +106,22 @@ impl Clock for ClockOf {
     }
 }
 
-/// A value that is good for a few seconds.
+/// A value that is good until a time.
 #[derive(Debug)]
-struct Kept<T>(Mutex<Option<(SystemTime, Arc<T>)>>);
+struct Kept<T>(Mutex<Option<(Until, Arc<T>)>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Until {
+    from: SystemTime,
+    good_for: Duration,
+}
+
+impl Until {
+    /// A clock that was set back makes it old.
+    fn is_good(self, now: SystemTime) -> bool {
+        now.duration_since(self.from).is_ok_and(|age| age < self.good_for)
+    }
+}
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
@@ -116,13 +132,27 @@ impl<T> Default for Kept<T> {
 impl<T> Kept<T> {
     fn at(&self, now: SystemTime) -> Option<Arc<T>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age < FRESH);
-        kept.as_ref().filter(|(at, _)| fresh(*at)).map(|(_, value)| value.clone())
+        kept.as_ref().filter(|(until, _)| until.is_good(now)).map(|(_, value)| value.clone())
     }
 
-    fn keep(&self, now: SystemTime, value: T) -> Arc<T> {
-        let value = Arc::new(value);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, value.clone()));
+    fn keep(&self, from: SystemTime, took: Duration, value: T) -> Arc<T> {
+        let (value, good_for) = (Arc::new(value), FRESH.max(took * REST));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Until { from, good_for }, value.clone()));
         value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_dear_is_kept_longer() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let kept = Kept::default();
+        kept.keep(at(100), Duration::from_millis(1), 1);
+        assert_eq!([109, 110, 99].map(|now| kept.at(at(now)).is_some()), [true, false, false]);
+        kept.keep(at(100), Duration::from_secs(2), 2);
+        assert_eq!([199, 200].map(|now| kept.at(at(now)).is_some()), [true, false]);
     }
 }

@@ -95,6 +95,8 @@ async fn sessions_end_with_a_reason_and_a_dry_run_only_counts() {
     assert_eq!(kept.json()["sessions"], 0);
     assert_eq!(get(&desk, &format!("sessions/{other}")).await["data"], json!([{"key": "cart", "bytes": 21}]));
     assert_eq!(desk.audit().await.len(), 2, "a dry run is no action");
+    assert_eq!(delete("users/a%00b/sessions?reason=why".into()).await.json()["sessions"], 0);
+    assert_eq!(desk.audit().await.len(), 2, "nobody is called so");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::admin::overview::{self, Span};
 use crate::admin::problem::Problem;
 use crate::admin::state::Dashboard;
 
-/// The sessions at a glance. Figures are at most ten seconds old.
+/// The sessions at a glance. Figures are a few seconds old; where counting takes long, older.
 #[utoipa::path(get, path = "/admin/api/v1/overview", tag = "figures", responses((status = 200, body = Overview), Refusals))]
 pub(super) async fn overview(State(dashboard): State<Arc<Dashboard>>) -> Result<Json<Overview>, Problem> {
     let (stats, checks) = (dashboard.stats().await?, dashboard.checks().await);
@@ -66,7 +66,7 @@ pub(super) async fn timeline(
     Ok(Json(TimelineShape::of(&overview::timeline(&dashboard, span).await?)))
 }
 
-/// Whether settings and store are as they should be. Checks are at most ten seconds old.
+/// Whether settings and store are as they should be. Checks are a few seconds old; where looking takes long, older.
 #[utoipa::path(
     get,
     path = "/admin/api/v1/checks",

@@ -12,8 +12,8 @@ mod time;
 
 use std::sync::Arc;
 
+use axum::http::HeaderValue;
 use axum::http::header::CONTENT_SECURITY_POLICY;
-use axum::http::{HeaderName, HeaderValue};
 use axum::routing::get;
 use axum::{Json, Router};
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -71,10 +71,6 @@ pub(super) fn routes() -> Router<Arc<Dashboard>> {
         .split_for_parts();
     let policy = HeaderValue::from_static(DOCS_POLICY);
     let docs = Router::from(SwaggerUi::new(DOCS).config(Config::from(DESCRIPTION).validator_url("none")))
-        .layer(SetResponseHeaderLayer::overriding(CONTENT_SECURITY_POLICY, policy))
-        .layer(SetResponseHeaderLayer::overriding(
-            HeaderName::from_static("cross-origin-opener-policy"),
-            HeaderValue::from_static("same-origin"),
-        ));
+        .layer(SetResponseHeaderLayer::overriding(CONTENT_SECURITY_POLICY, policy));
     router.route(DESCRIPTION, get(async move || Json(description.clone()))).merge(docs)
 }
