@@ -16,7 +16,7 @@ mod json;
 pub(crate) mod page;
 mod shop;
 mod stored;
-mod times;
+pub(crate) mod times;
 pub(crate) mod users;
 
 use std::sync::Arc;
