@@ -7,12 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use sessions::{
-    ExplainArgs, HistoryArgs, ListArgs, PageArgs, RevokeArgs, ShowArgs, StatusArg, SweepArgs,
-};
+pub(crate) use sessions::{ExplainArgs, HistoryArgs, ListArgs, PageArgs, RevokeArgs, ShowArgs, StatusArg, SweepArgs};
 pub(crate) use whole::{
-    AddOperatorArgs, CompletionsArgs, DoctorArgs, ExportArgs, GenerateArgs, ImportArgs, KeysCommand, ManArgs, MigrateArgs,
-    OperatorsCommand, RemoveOperatorArgs, StatsArgs, StoreAndOutputArgs,
+    AddOperatorArgs, CompletionsArgs, DoctorArgs, ExportArgs, GenerateArgs, ImportArgs, KeysCommand, ManArgs,
+    MigrateArgs, OperatorsCommand, RemoveOperatorArgs, StatsArgs, StoreAndOutputArgs,
 };
 
 /// Server-side sessions in the database you already have.
@@ -43,7 +41,7 @@ pub(crate) enum Command {
     Stats(StatsArgs),
     /// Examine the settings and the store, and say what is wrong and what to do
     Doctor(DoctorArgs),
-    /// Prepare or change the database: print the SQL, then run it
+    /// Create what is missing, or change the database: print the SQL, then run it
     Migrate(MigrateArgs),
     /// Make a secret, or see which secrets cookies are still signed with
     #[command(subcommand)]

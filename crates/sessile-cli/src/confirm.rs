@@ -12,7 +12,9 @@ pub(crate) fn agreed(yes: bool, what: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        bail!(Misused(format!("expected --yes, for nobody is there to ask whether to {what}; --dry-run shows what it would do")));
+        bail!(Misused(format!(
+            "expected --yes, for nobody is there to ask whether to {what}; --dry-run shows what it would do"
+        )));
     }
     output::note(&format!("About to {what}. Go on? [y/N]"));
     let mut answer = String::new();

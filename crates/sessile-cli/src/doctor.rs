@@ -22,7 +22,11 @@ pub(crate) async fn run(args: &DoctorArgs) -> anyhow::Result<Found> {
     let mut checks = about_settings(&settings, has_secret);
     checks.extend(store::to_examine(&settings)?.examine(SystemClock.now()).await);
     checks.sort_by_key(|check| std::cmp::Reverse(check.verdict));
-    if args.output.json { output::print_json(&described(&checks))? } else { text(&checks).print()? }
+    if args.output.json {
+        output::print_json(&described(&checks))?
+    } else {
+        text(&checks).print()?
+    }
     Ok(outcome(&checks, args.strict))
 }
 
@@ -38,7 +42,13 @@ fn about_settings(settings: &Settings, has_secret: bool) -> Vec<Check> {
             "Run this with the environment and the sessile.toml of the application.",
         ));
     }
-    let doubt = |warning: &String| Check::warning("settings.doubt", warning.as_str(), "`sessile config check` shows where each setting comes from.");
+    let doubt = |warning: &String| {
+        Check::warning(
+            "settings.doubt",
+            warning.as_str(),
+            "`sessile config check` shows where each setting comes from.",
+        )
+    };
     checks.extend(settings.warnings().iter().map(doubt));
     checks
 }
@@ -62,9 +72,7 @@ fn count(checks: &[Check], verdict: Verdict) -> usize {
 }
 
 fn described(checks: &[Check]) -> Value {
-    let one = |check: &Check| {
-        json!({ "name": check.name, "verdict": check.verdict.as_str(), "finding": check.finding, "remedy": check.remedy })
-    };
+    let one = |check: &Check| json!({ "name": check.name, "verdict": check.verdict.as_str(), "finding": check.finding, "remedy": check.remedy });
     json!({
         "ok": worst(checks) != Verdict::Failed,
         "failed": count(checks, Verdict::Failed),
@@ -79,7 +87,8 @@ fn text(checks: &[Check]) -> Text {
     for check in checks {
         say(&mut text, check);
     }
-    let [failed, warnings, good] = [Verdict::Failed, Verdict::Warning, Verdict::Good].map(|verdict| count(checks, verdict));
+    let [failed, warnings, good] =
+        [Verdict::Failed, Verdict::Warning, Verdict::Good].map(|verdict| count(checks, verdict));
     let warnings = if warnings == 1 { "1 warning".into() } else { format!("{warnings} warnings") };
     text.paint(tone(worst(checks)), &format!("{failed} failed, {warnings}, {good} good")).say("\n");
     text

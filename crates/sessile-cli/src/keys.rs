@@ -93,7 +93,11 @@ fn keys<'a>(set: &'a [Box<str>], uses: &'a [SecretUse]) -> Vec<Key<'a>> {
     let used = |fingerprint: &str| uses.iter().find(|used| *used.fingerprint == *fingerprint);
     let is_set = |used: &&SecretUse| set.contains(&used.fingerprint);
     let role = |index| if index == 0 { KeyRole::Signs } else { KeyRole::Verifies };
-    let set = set.iter().enumerate().map(|(index, fingerprint)| Key { fingerprint, role: role(index), used: used(fingerprint) });
+    let set = set.iter().enumerate().map(|(index, fingerprint)| Key {
+        fingerprint,
+        role: role(index),
+        used: used(fingerprint),
+    });
     let unset = uses.iter().filter(|used| !is_set(used));
     let unset = unset.map(|used| Key { fingerprint: &used.fingerprint, role: KeyRole::Unset, used: Some(used) });
     set.chain(unset).collect()

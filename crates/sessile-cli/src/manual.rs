@@ -16,7 +16,10 @@ pub(crate) fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
 pub(crate) fn pages(args: &ManArgs) -> anyhow::Result<()> {
     match &args.directory {
         Some(directory) => clap_mangen::generate_to(Args::command(), directory).with_context(|| {
-            format!("expected a directory that pages can be written into, found another thing at {}", directory.display())
+            format!(
+                "expected a directory that pages can be written into, found another thing at {}",
+                directory.display()
+            )
         }),
         None => {
             let mut page = Vec::new();

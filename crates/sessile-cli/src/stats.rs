@@ -72,7 +72,8 @@ fn screen(stats: &StoreStats, now: SystemTime) -> Text {
     let mut text = table::facts(facts(stats, now));
     if let Some(plot) = plot(&stats.expiring) {
         let most = stats.expiring.iter().max().copied().unwrap_or(0);
-        text.paint(Tone::Head, "\nEND WITHIN THE NEXT HOUR, BY MINUTE").say(&format!(" (at most {most} in one)\n{plot}\n"));
+        text.paint(Tone::Head, "\nEND WITHIN THE NEXT HOUR, BY MINUTE")
+            .say(&format!(" (at most {most} in one)\n{plot}\n"));
         text.paint(Tone::Faint, &format!("{:<15}{:<15}{:<15}{:<15}60 min\n", "now", "15 min", "30 min", "45 min"));
     }
     if !stats.top_owners.is_empty() {
@@ -103,7 +104,9 @@ fn facts(stats: &StoreStats, now: SystemTime) -> Vec<(String, String)> {
             facts.push(("vacuum", format!("by hand {}", time(storage.last_vacuum, "never"))));
             facts.push(("autovacuum", time(storage.last_autovacuum, "never")));
         }
-        facts.extend(storage.hot_ratio.map(|ratio| ("updates", format!("{:.0} % left the indexes alone (HOT)", ratio * 100.0))));
+        facts.extend(
+            storage.hot_ratio.map(|ratio| ("updates", format!("{:.0} % left the indexes alone (HOT)", ratio * 100.0))),
+        );
     }
     facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect()
 }
@@ -114,7 +117,9 @@ fn count(number: u64) -> String {
 
 fn sizes(stats: &StoreStats) -> String {
     match (stats.average_bytes, stats.p99_bytes) {
-        (Some(average), Some(p99)) => format!("{} on average, 99 of 100 at most {}", HumanBytes(average), HumanBytes(p99)),
+        (Some(average), Some(p99)) => {
+            format!("{} on average, 99 of 100 at most {}", HumanBytes(average), HumanBytes(p99))
+        }
         _ => "-".into(),
     }
 }

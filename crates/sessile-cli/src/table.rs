@@ -67,7 +67,12 @@ impl Table {
         let mut table = comfy_table::Table::new();
         table.load_style(TableStyle::new()).set_truncation_indicator("…");
         let heads = self.columns.iter().map(|(head, _)| (*head).to_owned()).collect();
-        table.add_rows(std::iter::once(heads).filter(|_| has_head).chain(self.rows.iter().map(|(cells, _)| cells.clone())).map(pick));
+        table.add_rows(
+            std::iter::once(heads)
+                .filter(|_| has_head)
+                .chain(self.rows.iter().map(|(cells, _)| cells.clone()))
+                .map(pick),
+        );
         self.arrange(&mut table, &shown, width);
         table.lines().collect()
     }

@@ -12,7 +12,11 @@ pub(crate) async fn explain(args: &ExplainArgs) -> Outcome {
     let handle = handle(&args.handle)?;
     let sessions = store::sessions(&args.store).await?;
     let Some(explained) = sessions.explain(&handle).await? else { return Ok(Found::Nothing) };
-    if args.output.json { output::print_json(&described(&handle, &explained))? } else { text(&explained).print()? }
+    if args.output.json {
+        output::print_json(&described(&handle, &explained))?
+    } else {
+        text(&explained).print()?
+    }
     Ok(Found::Something)
 }
 

@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use sessile::{Clock as _, Cursor, Device, DevicePage, End, Page, Search, Status, SystemClock, UserId};
 
-
 use super::{Outcome, described, registry, status};
 use crate::args::{HistoryArgs, ListArgs, PageArgs, StatusArg};
 use crate::output::{self, Found, Misused, Tone};

@@ -31,7 +31,9 @@ fn registry(sessions: &Sessions) -> anyhow::Result<&dyn Registry> {
 
 fn handle(text: &str) -> Result<Handle, Misused> {
     let wrong = || {
-        Misused(format!("expected a handle like 6f1d2c84-0b57-4e39-9a6e-3d80c5b7f214, found {text:?}; `sessile list` shows them"))
+        Misused(format!(
+            "expected a handle like 6f1d2c84-0b57-4e39-9a6e-3d80c5b7f214, found {text:?}; `sessile list` shows them"
+        ))
     };
     Handle::parse(text).ok_or_else(wrong)
 }

@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use sessile::{Clock as _, Cursor, Device, End, Ending, Handle, Page, Registry, Search, Sessions, Status, SystemClock, UserId};
+use sessile::{
+    Clock as _, Cursor, Device, End, Ending, Handle, Page, Registry, Search, Sessions, Status, SystemClock, UserId,
+};
 
 use super::list::print_devices;
 use super::{Outcome, handle, one, registry};

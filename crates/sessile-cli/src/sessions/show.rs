@@ -16,7 +16,11 @@ pub(crate) async fn show(args: &ShowArgs) -> Outcome {
     let Some(device) = one(registry(&sessions)?, &handle, now).await? else { return Ok(Found::Nothing) };
     let mut shown = described(&device, now);
     shown["data"] = data(&sessions, &handle, args.data).await?;
-    if args.output.json { output::print_json(&shown)? } else { table::facts(facts(&shown)).print()? }
+    if args.output.json {
+        output::print_json(&shown)?
+    } else {
+        table::facts(facts(&shown)).print()?
+    }
     Ok(Found::Something)
 }
 

@@ -28,7 +28,9 @@ pub(crate) async fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let counts = write(&sessions, settings.key_form(), &unfinished.file).await?;
     unfinished.finish()?;
     output::note(&format!("{counts}, written into {}", path.display()));
-    output::note("Keep that file as you keep the database, and remove it when it is imported: it holds what sessions are made of.");
+    output::note(
+        "Keep that file as you keep the database, and remove it when it is imported: it holds what sessions are made of.",
+    );
     Ok(())
 }
 

@@ -47,7 +47,9 @@ fn said(args: &ImportArgs, counts: &Counts, imported: Option<Imported>) -> anyho
     }
     output::print(&match imported {
         None => format!("the file is whole; {counts}\n"),
-        Some(Imported { written, present }) => format!("{counts}; written: {written}, there already or over: {present}\n"),
+        Some(Imported { written, present }) => {
+            format!("{counts}; written: {written}, there already or over: {present}\n")
+        }
     })?;
     Ok(Found::Something)
 }
@@ -55,13 +57,19 @@ fn said(args: &ImportArgs, counts: &Counts, imported: Option<Imported>) -> anyho
 /// The file, which can be read more than once: what comes from standard input is kept in one until we end.
 fn open(path: &Path) -> anyhow::Result<File> {
     if path == Path::new("-") {
-        return kept(io::stdin().lock()).context("standard input could not be kept in a file of the system's temporary folder");
+        return kept(io::stdin().lock())
+            .context("standard input could not be kept in a file of the system's temporary folder");
     }
     match File::open(path) {
         Ok(file) if file.metadata().is_ok_and(|data| data.is_file()) => Ok(file),
-        Ok(_) => bail!(Misused(format!("expected a file, found something else at {}; give a pipe as -", path.display()))),
+        Ok(_) => {
+            bail!(Misused(format!("expected a file, found something else at {}; give a pipe as -", path.display())))
+        }
         Err(error) => {
-            bail!(Misused(format!("expected a file that `sessile export` wrote, found none to read at {}: {error}", path.display())))
+            bail!(Misused(format!(
+                "expected a file that `sessile export` wrote, found none to read at {}: {error}",
+                path.display()
+            )))
         }
     }
 }

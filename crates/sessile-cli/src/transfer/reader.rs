@@ -44,7 +44,8 @@ impl Reader {
             self.is_done = true;
             return Ok(None);
         }
-        let piece = format::piece(&line).map_err(|expected| self.lines.fault(&format!("expected {expected}, found something else")))?;
+        let piece = format::piece(&line)
+            .map_err(|expected| self.lines.fault(&format!("expected {expected}, found something else")))?;
         piece.check().map_err(|error| self.lines.fault(&error.to_string()))?;
         self.counts.count(&piece);
         Ok(Some(piece))

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use insta::assert_snapshot;
 use sessile_testkit::http::Browser;
 
-use crate::support::{Demo, Directory, Place, SECRET, sign_in, steady, stderr, stdout};
+use crate::support::{Demo, Directory, Place, SECRET, sign_in, stderr, stdout, steady};
 
 #[test]
 fn a_new_secret_is_all_that_is_printed_and_works() {

@@ -56,7 +56,10 @@ async fn a_terminal_gets_colours_and_lines_that_fit_unless_nobody_wants_them() {
     assert!(narrow.lines().all(|line| line.chars().count() <= 72), "{narrow}");
     assert!(on_a_terminal(&place, "list", 72, &[("NO_COLOR", "")]).contains('\u{1b}'), "an empty one does not count");
     assert!(!on_a_terminal(&place, "list", 72, &[("TERM", "dumb")]).contains('\u{1b}'));
-    assert!(on_a_terminal(&place, "list --wrong", 72, &[]).contains('\u{1b}'), "what was typed wrongly is coloured, too");
+    assert!(
+        on_a_terminal(&place, "list --wrong", 72, &[]).contains('\u{1b}'),
+        "what was typed wrongly is coloured, too"
+    );
     assert!(!on_a_terminal(&place, "list --wrong", 72, &[("NO_COLOR", "1")]).contains('\u{1b}'));
     let piped = place.prints(&["list"]);
     assert!(!piped.contains('\u{1b}') && piped.contains(long.trim_end()), "{piped}");

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sessile::{SqliteStore, Store as _};
 use sessile_testkit::http::Browser;
 
-use crate::support::{Directory, Place, sign_in, sign_in_as, steady, stderr};
+use crate::support::{Directory, Place, sign_in, sign_in_as, stderr, steady};
 
 async fn operators_see_and_end_sessions(place: &Place) {
     let demo = place.demo();
@@ -115,7 +115,8 @@ fn what_an_operator_types_wrongly_is_said() {
 /// What people and programs see of the same sessions, whatever the store.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_store_is_shown_in_the_same_way() {
-    const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36";
+    const CHROME: &str =
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36";
     for place in Place::both().await {
         let demo = place.demo();
         assert_eq!(sign_in_as(&Browser::new(&demo.url), "grace", "compiler", CHROME).await.status, 303);
@@ -189,7 +190,8 @@ async fn what_ends_sessions_is_written_into_the_audit() {
     place.command(&["revoke", "--everyone", "--yes"]).env_remove("USER").output().unwrap();
     let store = SqliteStore::builder(place.directory.0.join("x.sqlite")).open().await.unwrap();
     let actions = store.operations().unwrap().actions(None, 10).await.unwrap();
-    let told: Vec<_> = actions.iter().map(|(_, one)| (&*one.actor, &*one.action, one.sessions, one.reason.as_deref())).collect();
+    let told: Vec<_> =
+        actions.iter().map(|(_, one)| (&*one.actor, &*one.action, one.sessions, one.reason.as_deref())).collect();
     assert_eq!(
         told,
         [
@@ -218,6 +220,10 @@ async fn what_cannot_be_written_into_the_audit_is_done_all_the_same() {
     let mut revoke = place.command(&["revoke", "--user", "ada", "--yes"]);
     let output = revoke.env("DATABASE_URL", url.replace("postgres@", &format!("{role}@"))).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert!(stderr(&output).contains("warning: it is done, but could not be written into the audit"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("warning: it is done, but could not be written into the audit"),
+        "{}",
+        stderr(&output)
+    );
     assert_eq!(place.listed(&["list"]).len(), 0);
 }

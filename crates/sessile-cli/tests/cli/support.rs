@@ -191,7 +191,9 @@ fn steady_word(word: &str) -> String {
     if let Some(word) = word.strip_suffix('.') {
         return steady_word(word) + ".";
     }
-    if let Some((millis, handle)) = word.split_once('.').filter(|(millis, handle)| millis.len() == 13 && handle.len() == 36) {
+    if let Some((millis, handle)) =
+        word.split_once('.').filter(|(millis, handle)| millis.len() == 13 && handle.len() == 36)
+    {
         return format!("{}.{}", "0".repeat(millis.len()), steady_word(handle));
     }
     let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count();

@@ -31,7 +31,10 @@ async fn sweeps(place: &Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_expired_is_removed_and_counted() {
     for place in Place::both().await {
-        assert!(place.run(&["sweep"]).2.contains("x.sqlite") || place.kind() == "postgres", "there is nothing to sweep");
+        assert!(
+            place.run(&["sweep"]).2.contains("x.sqlite") || place.kind() == "postgres",
+            "there is nothing to sweep"
+        );
         sweeps(&place).await;
     }
 }

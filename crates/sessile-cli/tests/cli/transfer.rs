@@ -30,7 +30,10 @@ fn exported(place: &Place) -> PathBuf {
     let file = place.directory.0.join("moving.jsonl");
     let (code, out, err) = place.run(&["export", "--output", "moving.jsonl"]);
     assert_eq!((code, &*out), (Some(0), ""), "{err}");
-    assert!(err.contains("written into moving.jsonl") && err.contains("Keep that file as you keep the database"), "{err}");
+    assert!(
+        err.contains("written into moving.jsonl") && err.contains("Keep that file as you keep the database"),
+        "{err}"
+    );
     file
 }
 
@@ -116,7 +119,10 @@ async fn a_file_that_was_changed_is_refused_before_anything_is_written() {
     let last = format!("line {count}: the lines before it are not those that were written");
     let joined = |lines: &[&str]| lines.join("\n") + "\n";
     for (text, told) in [
-        (joined(&lines[..count - 1]), format!("line {count}: the file ends here, before its last line; it was cut off")),
+        (
+            joined(&lines[..count - 1]),
+            format!("line {count}: the file ends here, before its last line; it was cut off"),
+        ),
         (whole[..whole.len() - 9].to_owned(), format!("line {count}: the file ends here")),
         (whole.replace("lost phone", "lost purse"), last.clone()),
         (joined(&[&lines[..2], &lines[3..]].concat()), last.replace(&count.to_string(), &(count - 1).to_string())),
