@@ -22,8 +22,10 @@ const BACKLOG: i64 = 100_000;
 /// What has expired for longer than this, nobody sweeps.
 const UNSWEPT: Duration = Duration::from_secs(15 * 60);
 
-/// Fewer dead rows than this are none of anybody's business.
+/// Fewer dead rows than this are none of anybody's business: nobody vacuums the table by itself, or the server will when
+/// it comes round, once a minute.
 const DEAD: i64 = 1_000;
+const DEAD_FOR_NOW: i64 = 100_000;
 
 pub(super) async fn examine(look: &Look<'_>, found: &Found, checks: &mut Vec<Check>) -> Result<(), Error> {
     checks.push(backlog(look, &found.names).await?);
@@ -124,13 +126,16 @@ async fn is_guarded(look: &Look<'_>, found: &Found) -> Result<bool, Error> {
 async fn vacuum(look: &Look<'_>, data: &str) -> Result<Check, Error> {
     const NAME: &str = "postgres.vacuum";
     const STATISTICS: &str = "SELECT n_live_tup, n_dead_tup, coalesce(last_vacuum, last_autovacuum) IS NOT NULL, \
-        current_setting('autovacuum') \
-        FROM pg_catalog.pg_stat_user_tables WHERE relid = to_regclass($1)";
+          current_setting('autovacuum') = 'on' AND NOT EXISTS ( \
+            SELECT FROM unnest(c.reloptions) AS option WHERE option ~* '^autovacuum_enabled=(off|false|no|0)$') \
+        FROM pg_catalog.pg_stat_user_tables t JOIN pg_catalog.pg_class c ON c.oid = t.relid \
+        WHERE t.relid = to_regclass($1)";
     let rows = look.query(STATISTICS, &[(&data, Type::TEXT)]).await?;
     let Some(row) = rows.first() else { return Ok(Check::good(NAME, "The server keeps no statistics of this table.")) };
     let (live, dead, was_vacuumed): (i64, i64, bool) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
-    let finding = format!("{live} live rows, {dead} dead ones; autovacuum is {}", get::<&str>(row, 3)?);
-    if dead <= live || dead < DEAD || was_vacuumed {
+    let (word, limit) = if get(row, 3)? { ("on", DEAD_FOR_NOW) } else { ("off", DEAD) };
+    let finding = format!("{live} live rows, {dead} dead ones; autovacuum is {word}");
+    if dead <= live || dead < limit || was_vacuumed {
         return Ok(Check::good(NAME, format!("{finding}.")));
     }
     Ok(Check::warning(

@@ -11,6 +11,7 @@ mod contract;
 mod examine;
 mod failures;
 mod http;
+mod migrate;
 mod operations;
 mod pgbouncer;
 mod reads;
