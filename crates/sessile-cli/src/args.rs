@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Stats(StatsArgs),
     /// Examine the settings and the store, and say what is wrong and what to do
     Doctor(DoctorArgs),
-    /// Prepare or change the database: print the SQL, then run it
+    /// Create what is missing, or change the database: print the SQL, then run it
     Migrate(MigrateArgs),
     /// Make a secret, or see which secrets cookies are still signed with
     #[command(subcommand)]

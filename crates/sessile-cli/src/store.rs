@@ -122,7 +122,7 @@ pub(crate) async fn existing(settings: &Settings) -> anyhow::Result<Sessions> {
 /// The store for a doctor, who looks at it as it is: nothing is created, and nothing has to work.
 pub(crate) fn to_examine(settings: &Settings) -> anyhow::Result<Box<dyn Examine>> {
     Ok(match Place::of(settings)?.ok_or_else(nowhere)? {
-        Place::Postgres(url) => Box::new(postgres_builder(url, settings).connect_lazy()?),
+        Place::Postgres(url) => Box::new(postgres_lazily(url, settings)?),
         Place::Sqlite(path) => Box::new(sqlite_builder(&path, settings)),
     })
 }
@@ -133,6 +133,11 @@ pub(crate) fn nowhere() -> Misused {
 
 pub(crate) async fn postgres(url: &str, settings: &Settings) -> Result<PostgresStore, Error> {
     postgres_builder(url, settings).connect().await
+}
+
+/// The same, not connected yet: nothing is created.
+pub(crate) fn postgres_lazily(url: &str, settings: &Settings) -> Result<PostgresStore, Error> {
+    postgres_builder(url, settings).connect_lazy()
 }
 
 fn postgres_builder(url: &str, settings: &Settings) -> PostgresBuilder {

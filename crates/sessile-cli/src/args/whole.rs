@@ -42,7 +42,7 @@ pub(crate) struct DoctorArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(id = "change", multiple = false, args = ["guard", "unguard"])]
+#[group(id = "change", multiple = false, args = ["guard", "unguard", "timestamptz"])]
 pub(crate) struct MigrateArgs {
     /// Install the guard: a trigger on PostgreSQL that keeps an Express app from bringing ended sessions back, and tells
     /// the registry of its sign-ins and sign-outs
@@ -51,10 +51,13 @@ pub(crate) struct MigrateArgs {
     /// Remove the guard
     #[arg(long)]
     pub(crate) unguard: bool,
+    /// Make the column expire a timestamptz, under traffic: it then means the same in every time zone
+    #[arg(long)]
+    pub(crate) timestamptz: bool,
     /// The top-level key under which Express keeps the signed-in user, which is the application's session.user_key
     #[arg(long, value_name = "KEY", requires = "guard", conflicts_with = "unguard")]
     pub(crate) user_key: Option<String>,
-    /// Print the SQL and run none of it. Tables of Sessile's own that are missing are made, as at any start
+    /// Print the SQL and run none of it. Before the guard, tables of Sessile's own that are missing are made, as at any start
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]

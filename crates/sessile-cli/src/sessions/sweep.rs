@@ -17,11 +17,10 @@ pub(crate) async fn sweep(args: &SweepArgs) -> Outcome {
     let sessions = store::sessions(&args.store).await?;
     let sweep = Sweeping { bar: bar(&sessions, older_than).await?, sessions, older_than, batch: args.batch };
     let mut removed = sweep.round().await?;
-    while args.until_done {
-        match sweep.round().await? {
-            0 => break,
-            more => removed += more,
-        }
+    let mut last = removed;
+    while args.until_done && last > 0 {
+        last = sweep.round().await?;
+        removed += last;
     }
     sweep.bar.finish_and_clear();
     if args.output.json {

@@ -3,9 +3,11 @@
 use std::fs;
 use std::process::Output;
 
+use insta::assert_snapshot;
+use sessile_testkit::http::Browser;
 use sessile_testkit::postgres::Database;
 
-use crate::support::{Directory, stderr, stdout};
+use crate::support::{Directory, Place, sign_in, stderr, stdout};
 
 /// `sessile migrate` on this database, with what else is typed.
 fn migrate(directory: &Directory, url: Option<&str>, more: &[&str]) -> Output {
@@ -68,7 +70,7 @@ async fn what_migrate_cannot_do_it_says_in_words() {
     let url = database.url().to_string();
     for (url, more, code, words) in [
         (None, &["--guard"][..], 2, "set DATABASE_URL"),
-        (Some("sqlite:x"), &["--guard"], 2, "expected postgres://…, found a SQLite file"),
+        (Some("sqlite:x"), &["--guard"], 2, "expected postgres://…, found a SQLite file, which has neither guard"),
         (Some(&*url), &["--user-key", "userId"], 2, "--guard"),
         (Some(&url), &["--guard", "--unguard"], 2, "cannot be used with"),
         (Some(&url), &["--unguard", "--user-key", "userId"], 2, "cannot be used with"),
@@ -104,4 +106,54 @@ async fn migrate_gives_up_where_the_table_is_always_in_use() {
     assert!(stderr(&output).contains("try again when there is less traffic"), "{}", stderr(&output));
     client.batch_execute("COMMIT").await.unwrap();
     assert!(migrate(&directory, Some(&url), &["--guard"]).status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_creates_what_is_missing_and_prints_it_first() {
+    let place = Place::postgres().await;
+    let tables = async || {
+        let client = place.database.as_ref().unwrap().client().await;
+        let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1";
+        client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect::<Vec<String>>()
+    };
+    let shown = place.prints(&["migrate", "--dry-run"]);
+    assert_snapshot!("migrate", shown);
+    assert_eq!(tables().await, [""; 0], "a dry run only shows");
+    assert_eq!(place.prints(&["migrate"]), shown + "-- done\n");
+    assert_eq!(tables().await, ["session", "sessions", "sessions_cutoffs", "sessions_moves"]);
+    assert_eq!(place.prints(&["migrate"]), "-- there is nothing to change\n");
+    place.sql(r#"DROP INDEX "IDX_session_expire""#).await;
+    let again = place.prints(&["migrate"]);
+    assert!(
+        again.contains("CREATE INDEX CONCURRENTLY \"IDX_session_expire\"") && again.ends_with("-- done\n"),
+        "{again}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_makes_expire_mean_the_same_everywhere_and_signs_nobody_out() {
+    let place = Place::postgres().await;
+    let demo = place.demo();
+    let browser = Browser::new(&demo.url);
+    assert_eq!(sign_in(&browser).await.status, 303);
+    assert!(place.prints(&["migrate", "--timestamptz", "--dry-run"]).contains("timestamptz"));
+    assert!(place.prints(&["migrate", "--timestamptz"]).ends_with("-- done\n"));
+    let client = place.database.as_ref().unwrap().client().await;
+    let sql = "SELECT data_type::text FROM information_schema.columns WHERE table_name = 'session' AND column_name = 'expire'";
+    let kind: String = client.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(kind, "timestamp with time zone");
+    assert!(browser.get("/").send().await.text().contains("Ada Lovelace"));
+    assert_eq!(place.prints(&["migrate", "--timestamptz"]), "-- there is nothing to change\n");
+}
+
+#[test]
+fn a_sqlite_file_is_made_by_opening_it() {
+    let place = Place::sqlite();
+    assert!(place.prints(&["migrate", "--dry-run"]).contains("there is no SQL to read first"));
+    assert!(!place.directory.0.join("x.sqlite").exists());
+    assert_eq!(
+        place.prints(&["migrate"]),
+        "-- done: SQLite, x.sqlite, table session (created), registry sessions (created)\n"
+    );
+    assert!(place.prints(&["migrate"]).contains("(adopted)"));
 }

@@ -112,6 +112,25 @@ fn what_an_operator_types_wrongly_is_said() {
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
 }
 
+/// As other programs write the URL of a file, and what was typed before what is set.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_found_by_every_spelling_and_what_is_typed_wins() {
+    let place = Place::sqlite();
+    let demo = place.demo();
+    assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    let whole = place.directory.0.join("x.sqlite");
+    for url in [
+        "sqlite:x.sqlite",
+        "sqlite://x.sqlite",
+        &format!("sqlite:{}", whole.display()),
+        &format!("sqlite://{}", whole.display()),
+    ] {
+        let mut list = place.directory.sessile(&["list", "--store", url]);
+        let output = list.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/x").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{url}: {}", stderr(&output));
+    }
+}
+
 /// What people and programs see of the same sessions, whatever the store.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_store_is_shown_in_the_same_way() {
