@@ -1,38 +1,17 @@
 // Measures Sessile, tower-sessions and express-session over one PostgreSQL, in turns. Started by `./bench`, which builds
 // what this starts and names the server in SESSILE_TEST_POSTGRES.
 
-import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { Agent, request } from 'node:http';
-import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 
-const file = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
-const { Client } = createRequire(file('interop/package.json'))('pg');
+import {
+  TARGET, VALUE, admin, agent, connect, end, file, folder, makeSession, median, optionsOf, say, send, start, startApp, table,
+  urlOf,
+} from './common.mjs';
 
-const options = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '5' },
-    rounds: { type: 'string', default: '3' },
-    connections: { type: 'string', default: '64' },
-    sessions: { type: 'string', default: '20000' },
-    only: { type: 'string', default: '' },
-  },
-}).values;
-const { seconds, rounds, connections, sessions } = Object.fromEntries(
-  Object.entries(options).map(([name, value]) => [name, Number(value)]),
-);
-for (const [name, value] of Object.entries({ seconds, rounds, connections, sessions })) {
-  if (!Number.isInteger(value) || value < 1) throw new Error(`expected --${name} to be a whole number from 1`);
-}
-
-const TARGET = process.env.CARGO_TARGET_DIR;
-const SERVER = process.env.SESSILE_TEST_POSTGRES;
+const options = optionsOf({ seconds: 5, rounds: 3, connections: 64, sessions: 20_000, only: '' });
+const { seconds, rounds, connections, sessions } = options;
 
 // ---- what is compared ----
 
@@ -69,70 +48,8 @@ const OPERATIONS = [
   { name: 'read', title: 'read', method: 'GET', path: '/read?k=a', cookies: true },
 ];
 
-const VALUE = 'x'.repeat(300);
-const SPARE = Array.from({ length: 4 }, (_, n) => [`key${n}`, 'y'.repeat(8)]);
-
-// ---- life: whatever happens, what was started here is ended ----
-
-const folder = mkdtempSync(join(tmpdir(), 'sessile-bench-'));
-const children = new Set();
-
-let ending = false;
-
-async function end(code) {
-  if (ending) return;
-  ending = true;
-  const gone = [...children].map((child) => new Promise((resolve) => child.on('exit', resolve)));
-  for (const child of children) child.kill('SIGKILL');
-  await Promise.all(gone);
-  rmSync(folder, { recursive: true, force: true });
-  process.exit(code);
-}
-function fail(error) {
-  if (!ending) console.error(`bench: ${error?.stack ?? error}`);
-  end(1);
-}
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => end(130));
-process.on('uncaughtException', fail);
-process.on('unhandledRejection', fail);
-
-const say = (text) => process.stderr.write(`${text}\n`);
-
-function start(command, args, env = {}) {
-  const stdio = ['pipe', 'pipe', 'inherit'];
-  const child = spawn(command, args, { stdio, env: { ...process.env, RUST_LOG: 'warn', ...env } });
-  children.add(child);
-  child.on('error', fail);
-  child.on('exit', () => children.delete(child));
-  return child;
-}
-
-async function startApp(contender) {
-  const app = start(...contender.start(contender.url), { NODE_ENV: 'production' });
-  app.on('exit', (code, signal) => fail(`${contender.name} ended by itself (${signal ?? code})`));
-  for await (const line of createInterface({ input: app.stdout })) {
-    const address = /^listening on (http:\S+)$/.exec(line)?.[1];
-    if (address) return Object.assign(contender, { pid: app.pid, address });
-  }
-}
-
 // ---- PostgreSQL: one database each, counted by pg_stat_statements and /proc ----
 
-const urlOf = (database) => {
-  const url = new URL(SERVER);
-  url.pathname = `/${database}`;
-  return url.href;
-};
-
-async function connect(database) {
-  const client = new Client({ connectionString: urlOf(database) });
-  // The server going away under us ends the run.
-  client.on('error', fail);
-  await client.connect();
-  return client;
-}
-
-const admin = await connect('postgres');
 await admin.query('CREATE EXTENSION pg_stat_statements');
 const { rows: [{ pid: backend }] } = await admin.query('SELECT pg_backend_pid() AS pid');
 const stat = (pid) => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ').map(Number);
@@ -162,34 +79,6 @@ function cpu(pid, { family = false } = {}) {
 }
 
 // ---- requests of our own: making sessions, and the count of statements ----
-
-const agent = new Agent({ keepAlive: true, maxSockets: 16 });
-
-function send(contender, method, path, cookie) {
-  return new Promise((resolve, reject) => {
-    const headers = cookie ? { cookie } : {};
-    request(contender.address + path, { method, agent, headers }, (response) => {
-      let body = '';
-      response.setEncoding('utf8').on('data', (chunk) => { body += chunk; }).on('error', reject).on('end', () => {
-        if (response.statusCode !== 200) {
-          reject(new Error(`${contender.name}: ${method} ${path} answered ${response.statusCode}: ${body}`));
-          return;
-        }
-        const set = response.headers['set-cookie']?.[0].split(';')[0];
-        resolve({ body, cookie: set ?? cookie });
-      });
-    }).on('error', reject).end();
-  });
-}
-
-/// A session with about 400 bytes of data.
-async function makeSession(contender) {
-  let cookie;
-  for (const [key, value] of [['a', VALUE], ...SPARE]) {
-    ({ cookie } = await send(contender, 'POST', `/set?k=${key}&v=${value}`, cookie));
-  }
-  return cookie;
-}
 
 async function makeSessions(contender) {
   say(`${contender.name}: ${sessions} sessions`);
@@ -277,18 +166,6 @@ async function measure(contender, operation) {
 }
 
 // ---- the tables ----
-
-function median(values) {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-function table(head, rows) {
-  const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => String(row[column]).length)));
-  const line = (row) => `| ${row.map((cell, n) => (n ? String(cell).padStart(widths[n]) : String(cell).padEnd(widths[n]))).join(' | ')} |`;
-  return [line(head), `|${widths.map((width, n) => (n ? `${'-'.repeat(width + 1)}:` : '-'.repeat(width + 2))).join('|')}|`, ...rows.map(line)].join('\n');
-}
 
 function report() {
   const samples = (contender, operation, what) => contender.samples[operation.name].map((sample) => sample[what]);

@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
-const BINARY = process.env.SESSILE_BIN ?? fileURLToPath(new URL('../target/debug/sessile', import.meta.url));
+export const BINARY = process.env.SESSILE_BIN ?? fileURLToPath(new URL('../target/debug/sessile', import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
 // No requests of the browser's own. The sandbox is off because it does not work for root, as in most containers.
@@ -30,7 +30,7 @@ export const launch = () => chromium.launch({ executablePath: CHROMIUM, args: AR
 export class Demo {
   address = 'http://127.0.0.1:0';
   log = '';
-  #folder = mkdtempSync(join(tmpdir(), 'sessile-browser-'));
+  folder = mkdtempSync(join(tmpdir(), 'sessile-browser-'));
   #sqlite;
   #args;
   #env;
@@ -40,7 +40,7 @@ export class Demo {
   /** With these arguments and this environment; without a file the sessions are where the environment says. */
   constructor(sqlite = 'demo.sqlite', args = [], env = {}) {
     this.#sqlite = sqlite;
-    this.#args = sqlite ? ['--sqlite', sqlite, ...args] : args;
+    this.#args = sqlite ? ['--store', `sqlite:${sqlite}`, ...args] : args;
     this.#env = env;
     process.on('exit', () => this.#server?.kill('SIGKILL'));
   }
@@ -50,7 +50,7 @@ export class Demo {
     const args = ['demo', '--listen', new URL(this.address).host, ...this.#args];
     // Nothing of the caller's environment: a setting of Sessile's would change what is tested.
     const env = { PATH: process.env.PATH, ...this.#env };
-    this.#server = spawn(BINARY, args, { cwd: this.#folder, env, stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#server = spawn(BINARY, args, { cwd: this.folder, env, stdio: ['ignore', 'ignore', 'pipe'] });
     this.#ended = new Promise((resolve) => this.#server.on('close', resolve));
     this.address = await new Promise((resolve, reject) => {
       this.#server.on('error', reject);
@@ -71,17 +71,17 @@ export class Demo {
 
   async remove() {
     await this.stop();
-    rmSync(this.#folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true });
   }
 
   /** Every byte the database holds, in its file and in its log. */
   stored() {
-    return Buffer.concat(['', '-wal'].map((suffix) => readFileSync(join(this.#folder, this.#sqlite + suffix))));
+    return Buffer.concat(['', '-wal'].map((suffix) => readFileSync(join(this.folder, this.#sqlite + suffix))));
   }
 
   /** Changes the database beside the server, as an operator may. */
   sql(statement) {
-    execFileSync('sqlite3', ['-bail', '-cmd', '.timeout 5000', join(this.#folder, this.#sqlite), statement]);
+    execFileSync('sqlite3', ['-bail', '-cmd', '.timeout 5000', join(this.folder, this.#sqlite), statement]);
   }
 
   /** Makes every sign-in longer ago by this. */

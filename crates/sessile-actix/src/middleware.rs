@@ -13,6 +13,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE, VARY};
 use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError};
 use sessile_core::{Exchange, RequestHead, Sessions, SetCookie};
+use tracing::Instrument as _;
 
 /// Gives the handlers inside it their session.
 ///
@@ -77,13 +78,14 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let exchange = self.sessions.begin(&Head(&request));
         request.extensions_mut().insert(exchange.clone());
-        let inner = self.inner.clone();
-        Box::pin(async move {
+        let (inner, span) = (self.inner.clone(), exchange.span().clone());
+        let response = async move {
             match inner.call(request).await {
                 Ok(response) => Ok(finished(&exchange, response).await),
                 Err(error) => Err(failed(&exchange, error).await),
             }
-        })
+        };
+        Box::pin(response.instrument(span))
     }
 }
 

@@ -1,16 +1,35 @@
-//! The command `sessile`: a server to look at, who is signed in where, changes to the database, and the settings in force.
+//! The command `sessile`: a server to look at, who is signed in where, how the store is, changes to it, and the settings in
+//! force.
 
 mod args;
+mod audit;
 mod config;
+mod confirm;
 mod demo;
+mod doctor;
+mod keys;
+mod logs;
+mod manual;
+mod metrics_page;
 mod migrate;
+mod operators;
 mod output;
+mod probe;
+mod progress;
 mod provider;
 mod reference;
 mod secret;
+mod serve;
+mod serving;
 mod sessions;
+mod stats;
 mod store;
+mod systemd;
+mod table;
 mod times;
+#[cfg(feature = "otlp")]
+mod traces;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -31,11 +50,22 @@ async fn run(command: Command) -> anyhow::Result<Found> {
         Command::Show(args) => return sessions::show(&args).await,
         Command::History(args) => return sessions::history(&args).await,
         Command::Revoke(args) => return sessions::revoke(&args).await,
+        Command::Explain(args) => return sessions::explain(&args).await,
         Command::Sweep(args) => return sessions::sweep(&args).await,
+        Command::Stats(args) => return stats::run(&args).await,
+        Command::Doctor(args) => return doctor::run(&args).await,
+        Command::Keys(command) => return keys::run(&command).await,
+        Command::Operators(command) => return operators::run(&command).await,
+        Command::Export(args) => transfer::export(&args).await,
+        Command::Import(args) => return transfer::import(&args).await,
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::pages(&args),
         Command::Demo(args) => demo::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
         Command::Migrate(args) => migrate::run(&args).await,
         Command::Config(ConfigCommand::Check(args)) => config::check(&args),
         Command::Config(ConfigCommand::Reference) => output::print(&reference::page()),
+        Command::Config(ConfigCommand::Metrics) => output::print(&metrics_page::page()),
     }
     .map(|()| Found::Something)
 }

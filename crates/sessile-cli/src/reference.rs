@@ -82,6 +82,7 @@ fn title(section: &str) -> &str {
         "pool" => "Connections",
         "table" => "The table",
         "sweep" => "Sweeping",
+        "server" => "The server `sessile serve`",
         "" => "Proxies",
         other => other,
     }

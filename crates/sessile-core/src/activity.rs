@@ -51,6 +51,11 @@ impl Activity {
         gathered.take(now)
     }
 
+    /// How many wait to be written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner).waiting.len()
+    }
+
     /// Everything that waits to be written.
     pub(crate) fn take(&self, now: SystemTime) -> Vec<Seen> {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner).take(now)

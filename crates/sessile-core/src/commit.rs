@@ -6,6 +6,7 @@ use tracing::{debug, warn};
 
 use crate::event::{Event, EventKind, Refusal};
 use crate::exchange::{Facts, SetCookie};
+use crate::meters::Outcome;
 use crate::plan::{Plan, plan};
 use crate::registry::{End, EndedSession, Ending, Fate, SignIn, SignedIn};
 use crate::session::Inner;
@@ -68,8 +69,8 @@ impl WhyCookie {
 }
 
 impl Sessions {
-    /// Writes what the request made of its session, and says which cookie the browser gets.
-    pub(crate) async fn commit(&self, session: &Session, facts: &Facts) -> Result<Option<SetCookie>, Error> {
+    /// Writes what the request made of its session, and says which cookie the browser gets and what became of it.
+    pub(crate) async fn commit(&self, session: &Session, facts: &Facts) -> Result<(Option<SetCookie>, Outcome), Error> {
         let (planned, why_cookie) = {
             let mut inner = session.lock();
             inner.finish();
@@ -89,19 +90,19 @@ impl Sessions {
                 self.limit_creation(facts)?;
             }
         }
-        let cookie = if planned == Plan::Keep && why_cookie.is_none() {
-            None
+        let done = if planned == Plan::Keep && why_cookie.is_none() {
+            (None, Outcome::Read)
         } else {
             let committed = self.carry_out(session, facts, Some(&why_cookie)).await?;
-            committed.and_then(|committed| {
+            committed.map_or((None, Outcome::Dropped), |committed| {
                 self.remember_registered(&committed);
                 self.tell_of_commit(&committed, facts);
-                self.set_cookie(&committed, facts, &why_cookie)
+                (self.set_cookie(&committed, facts, &why_cookie), committed.plan.into())
             })
         };
         let gathered = self.note_use(&session.lock());
         self.write_seen(&gathered).await;
-        Ok(cookie)
+        Ok(done)
     }
 
     /// What this commit registered need not be asked for.

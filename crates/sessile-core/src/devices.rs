@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::clock::{from_millis, to_millis};
 use crate::event::{Event, EventKind};
-use crate::registry::{Cursor, Device, End, EndedSession, Ending, Page, Registry};
+use crate::registry::{Cursor, Device, End, EndedSession, Ending, Page, Registry, Search};
 use crate::{Error, Exchange, Handle, Session, Sessions, UserId};
 
 /// The sessions of users: who is signed in where. Made by [`Sessions::devices`]; with axum also an extractor.
@@ -91,8 +91,16 @@ impl Devices {
     /// When the store fails.
     pub async fn revoke(&self, owner: &UserId, handle: &str) -> Result<bool, Error> {
         let Some(handle) = Handle::parse(handle) else { return Ok(false) };
-        let ending = self.revoked("ended from the list of devices");
-        let ended = self.sessions.registry()?.revoke(owner, &handle, &ending).await?;
+        self.revoke_for(owner, &handle, "ended from the list of devices").await
+    }
+
+    /// [`revoke`](Devices::revoke) by somebody who has a reason of their own, like an operator.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_for(&self, owner: &UserId, handle: &Handle, reason: &str) -> Result<bool, Error> {
+        let ending = self.revoked(reason);
+        let ended = self.sessions.registry()?.revoke(owner, handle, &ending).await?;
         let ended = Vec::from_iter(ended);
         self.tell(&ended, &ending);
         Ok(!ended.is_empty())
@@ -128,6 +136,25 @@ impl Devices {
     /// When the store fails.
     pub async fn revoke_all(&self, owner: &UserId, reason: &str) -> Result<u64, Error> {
         self.revoke_but(owner, None, reason).await
+    }
+
+    /// Ends every session of this user but that one, and says how many: by an operator, or by the application where the
+    /// session that stays is not the one that asks. As [`revoke_all`](Devices::revoke_all) in everything else.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_all_but(&self, owner: &UserId, keep: &Handle, reason: &str) -> Result<u64, Error> {
+        self.revoke_but(owner, Some(keep), reason).await
+    }
+
+    /// Everybody's sessions that are looked for, the latest sign-in first. For operators: it names no owner.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn search(&self, search: &Search, page: &Page) -> Result<DevicePage, Error> {
+        self.sessions.write_activity().await;
+        let devices = self.sessions.registry()?.search(search, self.sessions.now(), &one_more(page)).await?;
+        Ok(paged(devices, page, |device| device.created_at))
     }
 
     /// Ends every session that was signed in from this session of an identity provider

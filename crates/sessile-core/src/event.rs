@@ -68,7 +68,7 @@ pub enum Refusal {
 
 impl EventKind {
     /// The event in one word, for logs and counters.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::SignedIn => "signed_in",
@@ -82,8 +82,11 @@ impl EventKind {
 }
 
 impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Forged, Self::Reused, Self::Late, Self::CutOff, Self::Full, Self::RateLimited];
+
     /// The refusal in one word.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Forged => "forged",
             Self::Reused => "reused_after_end",

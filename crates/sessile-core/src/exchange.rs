@@ -6,8 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use tracing::Span;
+use tracing::field::Empty;
+
 use crate::codec::Decoded;
 use crate::limits::Network;
+use crate::meters::Outcome;
 use crate::{Devices, Error, Session, Sessions};
 
 /// What an adapter shows of a request. Header names are given in lower case.
@@ -38,7 +42,10 @@ struct Shared {
     session: Mutex<Option<Session>>,
     /// What the user proves in this request counts from this time, where that is not when it came.
     counts_from: Mutex<Option<SystemTime>>,
+    /// The session could not be had.
+    failed: AtomicBool,
     finished: AtomicBool,
+    span: Span,
 }
 
 /// What the request said, as far as it matters.
@@ -68,7 +75,9 @@ impl Exchange {
                 facts,
                 session: Mutex::new(None),
                 counts_from: Mutex::new(None),
+                failed: AtomicBool::new(false),
                 finished: AtomicBool::new(false),
+                span: tracing::debug_span!(target: "sessile::trace", "sessile.request", outcome = Empty, handle = Empty),
             }),
         }
     }
@@ -82,7 +91,8 @@ impl Exchange {
         if let Some(session) = self.peek() {
             return Ok(session);
         }
-        let loaded = self.shared.sessions.load(&self.shared.facts).await?;
+        let loaded = self.shared.sessions.load(&self.shared.facts).await;
+        let loaded = loaded.inspect_err(|_| self.shared.failed.store(true, Ordering::SeqCst))?;
         let session = {
             let mut slot = self.shared.session.lock().unwrap_or_else(PoisonError::into_inner);
             slot.get_or_insert(loaded).clone()
@@ -100,6 +110,13 @@ impl Exchange {
     /// Whether the request came with a well-signed session cookie. That does not say that its session lives.
     pub fn has_cookie(&self) -> bool {
         self.shared.facts.presented.is_some()
+    }
+
+    /// Where the request came from, as far as proxies that are trusted tell it and [`Config::record_ip`] allows to keep it.
+    ///
+    /// [`Config::record_ip`]: crate::Config::record_ip
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.shared.facts.ip
     }
 
     /// Writes what the session has become so far, now, in the middle of the request. For what must be durable before the
@@ -175,8 +192,28 @@ impl Exchange {
         if self.shared.finished.swap(true, Ordering::SeqCst) {
             return Err(Error::misuse("a request was finished twice; leave finish to the adapter"));
         }
-        let Some(session) = self.peek() else { return Ok(None) };
-        self.shared.sessions.commit(&session, &self.shared.facts).await
+        let Some(session) = self.peek() else {
+            let failed = self.shared.failed.load(Ordering::SeqCst);
+            self.note(if failed { Outcome::Failed } else { Outcome::Anonymous });
+            return Ok(None);
+        };
+        let done = self.shared.sessions.commit(&session, &self.shared.facts).await;
+        self.note(done.as_ref().map_or_else(Outcome::of_error, |(_, outcome)| *outcome));
+        if !self.span().is_disabled() {
+            self.span().record("handle", tracing::field::display(&session.handle()));
+        }
+        done.map(|(cookie, _)| cookie)
+    }
+
+    /// The span of this request, `sessile.request` at the level `debug` under the target `sessile::trace`, for adapters to
+    /// run the handler in. Its fields are `outcome` and, where the session was asked for, its `handle`.
+    pub fn span(&self) -> &Span {
+        &self.shared.span
+    }
+
+    fn note(&self, outcome: Outcome) {
+        self.shared.sessions.meters().request(outcome);
+        self.shared.span.record("outcome", outcome.as_str());
     }
 
     fn peek(&self) -> Option<Session> {

@@ -26,6 +26,7 @@ mod edit;
 mod error;
 mod event;
 mod exchange;
+mod explain;
 mod id;
 mod lifetime;
 mod limits;
@@ -40,11 +41,15 @@ pub mod manual {
     pub mod migrating {}
 }
 mod memory;
+mod meters;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod operations;
 pub mod plan;
 mod proxy;
 mod record;
 mod registry;
+mod secret_use;
 mod session;
 mod sessions;
 #[cfg(feature = "settings")]
@@ -66,10 +71,12 @@ pub use devices::{DevicePage, Devices};
 pub use error::Error;
 pub use event::{Event, EventKind, Observer, Refusal, TracingObserver};
 pub use exchange::{Exchange, RequestHead, SetCookie};
+pub use explain::Explanation;
 pub use id::{Handle, KeyForm, SessionId, StoreKey};
 pub use lifetime::Lifetime;
 pub use limits::{Enforcement, Limits, Rate};
 pub use memory::MemoryStore;
+pub use meters::SweepRound;
 pub use operations::{Action, Operations, Operator, Role, SecretUse};
 pub use record::{Record, Revision, UserId};
 pub use registry::{
@@ -78,6 +85,6 @@ pub use registry::{
 };
 pub use session::{Flash, Session};
 pub use sessions::Sessions;
-pub use stats::{Interval, Stats, Storage, StoreStats};
+pub use stats::{Interval, Load, Stats, Storage, StoreStats};
 pub use store::{Store, Sweep, Swept, Written};
 pub use transfer::{Imported, Piece, Place, Transfer};

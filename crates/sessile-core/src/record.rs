@@ -44,7 +44,7 @@ impl UserId {
     }
 
     /// Whether this can be the name of a user: 1 to 255 bytes without U+0000.
-    pub(crate) fn is_name(text: &str) -> bool {
+    pub fn is_name(text: &str) -> bool {
         (1..=255).contains(&text.len()) && !text.contains('\0')
     }
 

@@ -31,7 +31,7 @@ pub enum End {
 
 impl End {
     /// The word for it in the registry's column `status`.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::LoggedOut => "logged_out",
             Self::Revoked => "revoked",

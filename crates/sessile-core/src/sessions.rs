@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use tracing::{error, warn};
@@ -14,11 +14,13 @@ use crate::cookie::header;
 use crate::event::{Event, EventKind, Refusal};
 use crate::exchange::{Exchange, Facts, RequestHead};
 use crate::limits::{Counted, Enforcement, Limiter, Network};
+use crate::meters::{Meters, SweepRound};
 use crate::registry::{Alignment, Fate, Seen};
+use crate::secret_use::SecretUses;
 use crate::session::Inner;
 use crate::store::Store;
 use crate::turns::Turns;
-use crate::{Config, DeviceFacts, Error, Handle, Record, Session, SessionId, StoreKey, device, proxy};
+use crate::{Check, Config, DeviceFacts, Error, Handle, Record, Session, SessionId, StoreKey, device, proxy};
 
 /// How many well-named cookies of one request are tried: a sibling domain can plant more, each costs an HMAC.
 const CANDIDATES: usize = 4;
@@ -36,12 +38,16 @@ struct Shared {
     activity: Activity,
     aligned: Aligned,
     limiter: Option<Limiter>,
+    meters: Meters,
+    last_sweep: Mutex<Option<SweepRound>>,
+    secret_uses: SecretUses,
 }
 
 impl Sessions {
     /// Sessions in this store.
     pub fn new(store: impl Store, config: Config) -> Self {
         let limiter = config.limits.map(Limiter::new);
+        let secret_uses = SecretUses::of(config.fingerprints.len());
         Self {
             shared: Arc::new(Shared {
                 limiter,
@@ -50,15 +56,21 @@ impl Sessions {
                 turns: Turns::default(),
                 activity: Activity::default(),
                 aligned: Aligned::default(),
+                meters: Meters::default(),
+                last_sweep: Mutex::default(),
+                secret_uses,
             }),
         }
     }
 
     /// Begins a request: reads the cookie and checks its signature. No I/O.
     pub fn begin(&self, head: &dyn RequestHead) -> Exchange {
-        let config = &self.shared.config;
-        let began = self.now();
+        let (config, began) = (&self.shared.config, self.now());
         let (presented, forged) = self.presented(head, began);
+        if let Some(presented) = &presented {
+            self.meters().cookie(presented.secret);
+            self.shared.secret_uses.note(presented.secret, began);
+        }
         let trusted = &config.trusted_proxies;
         let mut user_agent = None;
         if config.record_user_agent {
@@ -88,6 +100,14 @@ impl Sessions {
             format!("session store: {}", self.shared.store.description()),
             format!("session {}", self.shared.config.description()),
         ]
+    }
+
+    /// What the store's doctor says of it; nothing for a store that has none.
+    pub async fn examine(&self) -> Vec<Check> {
+        match self.store().examine() {
+            Some(store) => store.examine(self.now()).await,
+            None => Vec::new(),
+        }
     }
 
     /// The time now, on the clock of the settings ([`Config::clock`]).
@@ -276,6 +296,29 @@ impl Sessions {
 
     pub(crate) fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// How many uses of sessions are gathered and not written to the registry yet.
+    pub fn uses_waiting(&self) -> u64 {
+        self.shared.activity.waiting() as u64
+    }
+
+    /// The last round of this process's sweeper that ended well.
+    pub fn last_sweep(&self) -> Option<SweepRound> {
+        *self.shared.last_sweep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn remember_sweep(&self, round: SweepRound) {
+        *self.shared.last_sweep.lock().unwrap_or_else(PoisonError::into_inner) = Some(round);
+    }
+
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.shared.meters
+    }
+
+    pub(crate) fn secret_uses(&self) -> &SecretUses {
+        &self.shared.secret_uses
     }
 
     pub(crate) fn turns(&self) -> &Turns {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 use crate::registry::{EndedSession, Ending, Fate, Registry};
-use crate::{Error, Examine, Operations, Record, Stats, StoreKey, Transfer};
+use crate::{Error, Examine, Load, Operations, Record, Stats, StoreKey, Transfer};
 
 /// What became of a write.
 #[must_use = "a lost race is an answer: `Gone` must not be followed by creating the session again"]
@@ -61,6 +61,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Its figures; `None` for a store that does not count.
     fn stats(&self) -> Option<&dyn Stats> {
+        None
+    }
+
+    /// How busy its connections are, without asking anybody; `None` for a store that has none.
+    fn busy(&self) -> Option<Load> {
         None
     }
 

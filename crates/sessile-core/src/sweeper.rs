@@ -25,7 +25,7 @@ impl Sessions {
     pub async fn sweep(&self) -> Result<u64, Error> {
         let mut total = 0;
         loop {
-            let removed = self.sweep_batch().await?;
+            let removed = self.sweep_batch(self.now(), BATCH).await?;
             total += removed;
             if removed < u64::from(BATCH) {
                 break;
@@ -35,17 +35,26 @@ impl Sessions {
         Ok(total)
     }
 
-    async fn sweep_batch(&self) -> Result<u64, Error> {
+    /// One step of a sweep, for who decides the pace: removes at most `limit` sessions that had expired by then, and says
+    /// how many. Fewer than `limit` means that it found no more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sweep_batch(&self, expired_by: SystemTime, limit: u32) -> Result<u64, Error> {
         let Some(sweep) = self.store().sweep() else { return Ok(0) };
-        let now = self.now();
-        let swept = sweep.sweep(now, BATCH).await?;
-        let ending = Ending { end: End::Expired, at: now, reason: None };
+        let swept = sweep.sweep(expired_by, limit).await?;
+        let ending = Ending { end: End::Expired, at: self.now(), reason: None };
         swept.expired.iter().for_each(|ended| self.tell_of_end(ended, &ending));
+        self.meters().removed(swept.removed);
         Ok(swept.removed)
     }
 
-    /// One round of bringing the registry into step; says whether there is more to do at once.
-    async fn tidy(&self) -> Result<bool, Error> {
+    /// The other step: one round of bringing the registry into step. Says whether there is more to do at once.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn tidy(&self) -> Result<bool, Error> {
+        self.write_secret_uses().await;
         let Some(registry) = self.store().registry() else { return Ok(false) };
         self.write_activity().await;
         let config = self.config();
@@ -98,6 +107,7 @@ mod background {
     use tracing::{debug, error, info, warn};
 
     use super::BATCH;
+    use crate::meters::SweepRound;
     use crate::{Error, Sessions};
 
     /// How far this host's clock may be from the store's before it is reported.
@@ -121,7 +131,10 @@ mod background {
         }
 
         async fn sweep_and_report(&self) {
-            match self.sweep_gently().await {
+            let begun = Instant::now();
+            let swept = self.sweep_gently().await;
+            self.note_round(begun.elapsed(), swept.as_ref().ok().copied());
+            match swept {
                 Ok(0) => debug!("no session had expired"),
                 Ok(removed) => info!(removed, "expired sessions were removed"),
                 Err(error) => error!(?error, "expired sessions could not be removed; the next round tries again"),
@@ -134,11 +147,20 @@ mod background {
             }
         }
 
+        /// `removed` is `None` when the round failed.
+        fn note_round(&self, took: Duration, removed: Option<u64>) {
+            let at = self.now();
+            self.meters().sweep(at, took, removed.is_some());
+            if let Some(removed) = removed {
+                self.remember_sweep(SweepRound { at, took, removed });
+            }
+        }
+
         async fn sweep_gently(&self) -> Result<u64, Error> {
             let mut total = 0;
             loop {
                 let begun = Instant::now();
-                let removed = self.sweep_batch().await?;
+                let removed = self.sweep_batch(self.now(), BATCH).await?;
                 total += removed;
                 if removed < u64::from(BATCH) {
                     break;

@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use sessile_core::{Ending, Error, Fate, Record, Registry, Store, StoreKey, Sweep, Swept, Written};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Status};
+use sessile_core::{
+    Ending, Error, Examine, Fate, Load, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Transfer,
+    Written,
+};
 use tokio::sync::OnceCell;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -79,7 +82,7 @@ impl PostgresStore {
         })?;
         config.ssl_mode(tls.mode);
         tune(&mut config, settings.connect_timeout);
-        let connector = Connector { config: config.clone(), tls: tls.connector };
+        let connector = Connector { config: config.clone(), tls: tls.connector, verifies: tls.verifies };
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_connect(config, connector.clone(), recycling))
             .max_size(settings.pool_max)
@@ -116,6 +119,19 @@ impl PostgresStore {
 
     pub(crate) fn settings(&self) -> &PostgresBuilder {
         &self.shared.settings
+    }
+
+    pub(crate) fn pool_status(&self) -> Status {
+        self.shared.pool.status()
+    }
+
+    /// Reads under way, and reads that wait.
+    pub(crate) fn reads_depth(&self) -> (usize, usize) {
+        self.shared.reads.get().map(|reads| reads.depth()).unwrap_or_default()
+    }
+
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.shared.connector
     }
 
     pub(crate) fn walk(&self) -> &Mutex<Walk> {
@@ -242,7 +258,36 @@ impl Store for PostgresStore {
         Some(self)
     }
 
+    fn busy(&self) -> Option<Load> {
+        let depth = self.depth();
+        let known = |count: usize| Some(count as u64);
+        Some(Load {
+            connections: known(depth.pool_size),
+            connections_in_use: known(depth.pool_in_use),
+            connections_max: known(depth.pool_max),
+            waiting_for_connection: known(depth.pool_waiting),
+            reads_under_way: known(depth.reads_under_way),
+            reads_waiting: known(depth.reads_waiting),
+        })
+    }
+
     fn sweep(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+
+    fn stats(&self) -> Option<&dyn Stats> {
+        Some(self)
+    }
+
+    fn examine(&self) -> Option<&dyn Examine> {
+        Some(self)
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
+    }
+
+    fn transfer(&self) -> Option<&dyn Transfer> {
         Some(self)
     }
 

@@ -100,6 +100,11 @@ pub fn router<S>(auth: Auth) -> Router<S> {
         .with_state(Arc::new(auth))
 }
 
+/// The page that a sign-out ends on, for an application that has none of its own.
+pub fn signed_out_route<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new().route(SIGNED_OUT, get(signed_out))
+}
+
 #[derive(Deserialize)]
 struct Login {
     /// Where to go afterwards.
@@ -115,11 +120,15 @@ async fn login(
     State(auth): State<Arc<Auth>>,
     Query(login): Query<Login>,
     headers: HeaderMap,
-    session: Session,
+    exchange: Exchange,
 ) -> Result<Response, Failed> {
     if let Some(url) = auth.elsewhere(&headers, &login) {
         return Ok((NOT_KEPT, Redirect::to(url.as_str())).into_response());
     }
+    if let Err(error) = exchange.try_sign_in() {
+        return Ok(too_many(&error));
+    }
+    let session = exchange.session().await?;
     let begin = Begin::new(&login.return_to);
     let begin = match session.owner().filter(|_| login.again.is_some()) {
         Some(owner) => begin.max_age(Duration::ZERO).with_data(AGAIN, owner.as_str()),
@@ -234,6 +243,34 @@ impl IntoResponse for Failed {
         }
         response
     }
+}
+
+async fn signed_out() -> Response {
+    let words = WordsPage {
+        stylesheet: stylesheet(),
+        title: "You are signed out",
+        text: "The session is over, on this device.",
+        reference: None,
+        way_out: ("/", "Back to the site"),
+        moves_on: false,
+    };
+    (NOT_KEPT, page(StatusCode::OK, &words)).into_response()
+}
+
+fn too_many(error: &Error) -> Response {
+    let words = WordsPage {
+        stylesheet: stylesheet(),
+        title: "Too many tries to sign in",
+        text: "Wait a minute, then try again.",
+        reference: None,
+        way_out: ("/", "Back to the site"),
+        moves_on: false,
+    };
+    let mut response = (NOT_KEPT, page(StatusCode::TOO_MANY_REQUESTS, &words)).into_response();
+    if let Some(seconds) = error.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 fn no_account() -> Response {

@@ -8,7 +8,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use serde_json::json;
-use sessile_core::{Clock, Config, Cookie, Error, MemoryStore, Page, Secure, Session, Sessions, SystemClock, UserId};
+use sessile_core::{
+    Clock, Config, Cookie, Enforcement, Error, Limits, MemoryStore, Page, Rate, Secure, Session, Sessions, SystemClock,
+    UserId,
+};
 use sessile_oidc::LoginFlow;
 use sessile_server::auth::{self, Auth};
 use sessile_testkit::clock::ManualClock;
@@ -38,6 +41,10 @@ fn user(_: &str, subject: &str) -> Option<UserId> {
 
 impl App {
     async fn start() -> Self {
+        Self::with(|config| config).await
+    }
+
+    async fn with(settings: impl FnOnce(Config) -> Config) -> Self {
         let clock = ManualClock::new(SystemClock.now());
         let provider = Provider::start(clock.clone()).await;
         let url = format!("http://127.0.0.1:{}", free_port());
@@ -48,7 +55,7 @@ impl App {
             .unwrap();
         let cookie = Cookie::new("sid").secure(Secure::Never);
         let config = Config::new("a secret for the tests of the sign-in routes").unwrap().cookie(cookie).unwrap();
-        let sessions = Sessions::new(MemoryStore::new(), config.clock(clock));
+        let sessions = Sessions::new(MemoryStore::new(), settings(config.clock(clock)));
         let auth = Auth::new(sessions.clone(), flow, user, &url).unwrap();
         let own = Router::new().route("/", get(who)).route("/recent", get(recent));
         let app = auth::router(auth).merge(own).layer(SessionLayer::new(sessions.clone()));
@@ -293,4 +300,16 @@ async fn a_sign_out_does_not_wait_for_a_silent_provider() {
     let out = tokio::time::timeout(Duration::from_secs(5), browser.post("/auth/logout").send()).await.unwrap();
     assert_eq!((out.status, out.header("location")), (303, Some("/signed-out")));
     assert_eq!(stolen.get("/").send().await.text(), "");
+}
+
+#[tokio::test]
+async fn who_tries_too_often_is_asked_to_wait_and_the_provider_is_left_alone() {
+    let limits = Limits::new(Enforcement::Enforce).sign_ins(Rate::per_minute(2));
+    let app = App::with(|config| config.limits(limits)).await;
+    for status in [303, 303, 429] {
+        assert_eq!(app.get("/auth/login").await.status, status);
+    }
+    let answer = app.get("/auth/login").await;
+    assert_eq!(answer.header("retry-after"), Some("30"));
+    assert!(answer.text().contains("Too many tries"), "{}", answer.text());
 }

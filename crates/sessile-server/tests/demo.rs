@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sessile_core::{AtLimit, Clock, Config, Cookie, MemoryStore, Page, Secure, Sessions, Store, SystemClock};
+use sessile_core::{
+    AtLimit, Clock, Config, Cookie, Enforcement, Limits, MemoryStore, Page, Rate, Secure, Sessions, Store, SystemClock,
+};
 use sessile_server::demo::{self, DemoInfo};
 use sessile_testkit::clock::ManualClock;
 use sessile_testkit::http::{Browser, RequestBuilder, Response};
@@ -743,4 +745,22 @@ async fn a_late_request_does_not_log_the_browser_out() {
     assert_shows(&page, 200, "Ada Lovelace");
     assert_shows(&page, 200, "Cart <b>1</b>");
     assert_eq!(devices_on(&demo.get("/devices").await).len(), 1);
+}
+
+#[tokio::test]
+async fn passwords_cannot_be_tried_without_end() {
+    let limits = Limits::new(Enforcement::Enforce).sign_ins(Rate::per_minute(3));
+    let demo = Demo::with(|config| config.limits(limits)).await;
+    for _ in 0..3 {
+        assert_shows(&demo.post("/sign-in", "user=ada&password=wrong").await, 401, "");
+    }
+    let refused = demo.post("/sign-in", "user=ada&password=analytical").await;
+    assert_shows(&refused, 429, "Too much of this at once");
+    assert_eq!(refused.header("retry-after"), Some("20"));
+    demo.wait(1);
+    demo.sign_in().await;
+    for status in [401, 401, 429] {
+        let answer = demo.post("/confirm", "password=wrong&next=/").await;
+        assert_eq!(answer.status, status, "the password is asked for here too: {answer:?}");
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use sessile_core::Error;
 use tokio::sync::{mpsc, oneshot};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::failure;
 
@@ -103,7 +103,8 @@ fn commit_together(connection: &Connection, jobs: Vec<Job>) {
     let replies: Vec<_> = jobs.into_iter().map(|job| job(in_transaction())).collect();
     let committed = begun.and_then(|()| connection.execute_batch("COMMIT")).map_err(Arc::new);
     if let Err(error) = &committed {
-        warn!(writes = replies.len(), %error, "session writes could not be committed to SQLite");
+        // Whoever waits for one of them is told, and tells.
+        debug!(writes = replies.len(), %error, "session writes could not be committed to SQLite");
         give_up(connection);
     }
     for reply in replies {

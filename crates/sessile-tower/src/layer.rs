@@ -11,6 +11,7 @@ use http::{Extensions, HeaderMap, Request, Response, StatusCode};
 use sessile_core::{Error, RequestHead, Sessions, SetCookie};
 use tower_layer::Layer;
 use tower_service::Service;
+use tracing::Instrument as _;
 
 /// Gives the handlers inside it their session.
 ///
@@ -74,7 +75,8 @@ where
         // The service that was polled ready must be the one that is called.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
-        Box::pin(async move {
+        let span = exchange.span().clone();
+        let response = async move {
             let mut response = inner.call(request).await?;
             match exchange.finish().await {
                 Ok(None) => {}
@@ -82,7 +84,8 @@ where
                 Err(error) => response = failure(&error),
             }
             Ok(response)
-        })
+        };
+        Box::pin(response.instrument(span))
     }
 }
 

@@ -8,8 +8,9 @@ use ipnet::IpNet;
 use super::file::Written;
 use super::parse::{Expected, count, count_or_none, milliseconds, milliseconds_or_none};
 use super::table::DECLARED;
-use super::{Oidc, Pool};
+use super::{Oidc, Pool, Server};
 use crate::codec::Secret;
+use crate::limits::{Enforcement, Limits, Rate};
 use crate::{AtLimit, Config, Cookie, Error, Lifetime, RecordIp};
 
 /// How a setting's text is understood, and where the value goes.
@@ -61,9 +62,14 @@ pub(super) struct Values {
     pub(super) sweep_interval: Option<Duration>,
     pub(super) max_sessions: Option<usize>,
     pub(super) at_limit: AtLimit,
+    pub(super) enforcement: Option<Enforcement>,
+    pub(super) forged: usize,
+    pub(super) created: usize,
+    pub(super) sign_ins: usize,
     pub(super) history: Duration,
     pub(super) record_ip: RecordIp,
     pub(super) record_user_agent: bool,
+    pub(super) server: Server,
 }
 
 impl Default for Values {
@@ -86,9 +92,14 @@ impl Default for Values {
             sweep_interval: Some(Duration::from_secs(60)),
             max_sessions: None,
             at_limit: AtLimit::EvictOldest,
+            enforcement: None,
+            forged: 30,
+            created: 60,
+            sign_ins: 10,
             history: Duration::from_secs(90 * 24 * 60 * 60),
             record_ip: RecordIp::Full,
             record_user_agent: true,
+            server: Server::default(),
         }
     }
 }
@@ -102,6 +113,14 @@ impl Values {
             lifetime: Lifetime { absolute: None, ..Lifetime::DEFAULT },
             ..Self::default()
         }
+    }
+
+    fn limits(&self, enforcement: Enforcement) -> Limits {
+        let per_minute = |count| Rate::per_minute(u32::try_from(count).unwrap_or(u32::MAX));
+        Limits::new(enforcement)
+            .forged(per_minute(self.forged))
+            .created(per_minute(self.created))
+            .sign_ins(per_minute(self.sign_ins))
     }
 
     pub(super) fn idle(&self) -> Duration {
@@ -123,6 +142,10 @@ impl Values {
             .record_user_agent(self.record_user_agent);
         let config = match self.max_sessions {
             Some(sessions) => config.max_sessions_per_user(u32::try_from(sessions).unwrap_or(u32::MAX), self.at_limit),
+            None => config,
+        };
+        let config = match self.enforcement {
+            Some(enforcement) => config.limits(self.limits(enforcement)),
             None => config,
         };
         match &self.user_key {

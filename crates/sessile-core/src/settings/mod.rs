@@ -24,7 +24,9 @@ mod builder;
 mod declared;
 mod environment;
 mod error;
+mod examine;
 mod file;
+mod host;
 mod parse;
 mod table;
 #[cfg(test)]
@@ -36,9 +38,10 @@ use std::time::Duration;
 
 pub use builder::{Builder, DEFAULT_FILE};
 pub use declared::{Declared, declared};
+pub use environment::variable;
 pub use error::{Origin, Problem, SettingsError};
 
-use crate::Config;
+use crate::{Config, KeyForm};
 use declared::Values;
 
 /// Settings that were found to work, and where each came from.
@@ -90,6 +93,43 @@ impl fmt::Debug for Oidc {
     }
 }
 
+/// `server.*`: what `sessile serve` asks of the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Server {
+    /// Where it listens for everybody, as `HOST:PORT`. Default `127.0.0.1:8080`.
+    pub listen: String,
+    /// Where it listens for operators; `None` for no such listener. Default `127.0.0.1:9090`.
+    pub admin_listen: Option<String>,
+    /// The host under which operators' browsers find the dashboard, where that is none of this computer's own names.
+    pub admin_host: Option<String>,
+    /// How the log is written.
+    pub log_format: LogFormat,
+    /// The collector of traces.
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            admin_listen: Some("127.0.0.1:9090".into()),
+            admin_host: None,
+            log_format: LogFormat::Text,
+            otlp_endpoint: None,
+        }
+    }
+}
+
+/// `server.log_format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// An object on each line.
+    Json,
+}
+
 /// One setting as it is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -115,9 +155,19 @@ impl Settings {
         self.config.clone()
     }
 
+    /// How the store's keys are made from the ids: as they are in the Express profile, else hashed.
+    pub fn key_form(&self) -> KeyForm {
+        self.config.key_form
+    }
+
     /// `cookie.name`, as it is in force.
     pub fn cookie_name(&self) -> &str {
         &self.values.cookie.name
+    }
+
+    /// `session.timeout`: how long a session lives without being used.
+    pub fn idle(&self) -> Duration {
+        self.values.lifetime.idle
     }
 
     /// `session.user_key`.
@@ -158,6 +208,11 @@ impl Settings {
     /// `table.registry`; `None` leaves it to the store, which names it after the table.
     pub fn registry(&self) -> Option<&str> {
         self.values.registry.as_deref()
+    }
+
+    /// `server.*`.
+    pub fn server(&self) -> &Server {
+        &self.values.server
     }
 
     /// `sweep.interval`, for [`Sessions::spawn_sweeper`](crate::Sessions); `None` when this process is not to sweep.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::LogFormat;
 use super::declared::{Declared, Kind, Values};
 use super::parse::{Expected, is_url, networks, secrets, without_password};
 use crate::cookie::attributes::{is_domain, is_name, is_path};
 use crate::edit::check_key;
-use crate::{AtLimit, Error, Priority, RecordIp, SameSite, Secure};
+use crate::{AtLimit, Enforcement, Error, Priority, RecordIp, SameSite, Secure};
 
-pub(super) static DECLARED: [Declared; 35] = [
+pub(super) static DECLARED: [Declared; 44] = [
     Declared {
         path: "session.profile",
         variable: "SESSION_PROFILE",
@@ -355,11 +356,11 @@ pub(super) static DECLARED: [Declared; 35] = [
         path: "database.url",
         variable: "DATABASE_URL",
         kind: Kind::Text("a URL", |values, text| {
-            expect(is_url(text), "a URL like postgres://user:password@host:5432/database")?;
+            expect(is_url(text), "a URL like postgres://user:password@host:5432/database or sqlite:PATH")?;
             values.database_url = Some(text.into());
             Ok(())
         }),
-        help: "The database that holds the sessions.",
+        help: "The database that holds the sessions: `postgres://user:password@host:5432/database`, or `sqlite:PATH` for a file.",
         example: r#""postgres://app:password@localhost:5432/app""#,
         secret: true,
         show: |values| shown(&values.database_url.as_deref().map(without_password), "not set"),
@@ -429,6 +430,122 @@ pub(super) static DECLARED: [Declared; 35] = [
         secret: false,
         show: |values| in_ms_or_none(values.sweep_interval),
     },
+    Declared {
+        path: "limits.mode",
+        variable: "LIMITS_MODE",
+        kind: Kind::Word(&["off", "log", "enforce"], |values, word| {
+            values.enforcement = match word {
+                "log" => Some(Enforcement::LogOnly),
+                "enforce" => Some(Enforcement::Enforce),
+                _ => None,
+            };
+        }),
+        help: "What happens to a client that does too much of something: nothing is counted (`off`), it is logged, or it is \
+               refused with 429. A client is an IPv4 address or an IPv6 /64. Behind a proxy set `trust_proxy` first, or \
+               all clients are one.",
+        example: r#""off""#,
+        secret: false,
+        show: |values| match values.enforcement {
+            None => "off".into(),
+            Some(Enforcement::LogOnly) => "log".into(),
+            Some(Enforcement::Enforce) => "enforce".into(),
+        },
+    },
+    Declared {
+        path: "limits.forged",
+        variable: "LIMITS_FORGED",
+        kind: Kind::Count(|values, count| values.forged = count),
+        help: "How many requests with a forged cookie a client may make a minute.",
+        example: "30",
+        secret: false,
+        show: |values| values.forged.to_string(),
+    },
+    Declared {
+        path: "limits.created",
+        variable: "LIMITS_CREATED",
+        kind: Kind::Count(|values, count| values.created = count),
+        help: "How many new sessions a client may have a minute.",
+        example: "60",
+        secret: false,
+        show: |values| values.created.to_string(),
+    },
+    Declared {
+        path: "limits.sign_ins",
+        variable: "LIMITS_SIGN_INS",
+        kind: Kind::Count(|values, count| values.sign_ins = count),
+        help: "How many times a minute a client, and a session, may try to sign in.",
+        example: "10",
+        secret: false,
+        show: |values| values.sign_ins.to_string(),
+    },
+    Declared {
+        path: "server.listen",
+        variable: "SERVER_LISTEN",
+        kind: Kind::Text("HOST:PORT", |values, text| {
+            values.server.listen = host_and_port(text)?;
+            Ok(())
+        }),
+        help: "Where `sessile serve` listens for everybody. Port 0 takes any free one.",
+        example: r#""127.0.0.1:8080""#,
+        secret: false,
+        show: |values| values.server.listen.clone(),
+    },
+    Declared {
+        path: "server.admin_listen",
+        variable: "ADMIN_LISTEN",
+        kind: Kind::Text("HOST:PORT or none", |values, text| {
+            values.server.admin_listen =
+                if text.trim().eq_ignore_ascii_case("none") { None } else { Some(host_and_port(text)?) };
+            Ok(())
+        }),
+        help: "Where `sessile serve` listens for operators and for Prometheus. An address that others than this computer \
+               reach needs `server.admin_host`, too. `none` for no such listener.",
+        example: r#""127.0.0.1:9090""#,
+        secret: false,
+        show: |values| shown(&values.server.admin_listen, "none"),
+    },
+    Declared {
+        path: "server.admin_host",
+        variable: "ADMIN_HOST",
+        kind: Kind::Text("a host", |values, text| {
+            let holds = !text.is_empty() && !text.contains(['/', ':', '@', '?', '#', ' ']);
+            expect(holds, "a host like admin.example.com, without scheme, port and path")?;
+            values.server.admin_host = Some(text.into());
+            Ok(())
+        }),
+        help: "The host under which operators' browsers find the dashboard. Any but `localhost` means that they reach it over \
+               HTTPS, through a proxy. Not set: only this computer's own names.",
+        example: r#""admin.example.com""#,
+        secret: false,
+        show: |values| shown(&values.server.admin_host, "not set"),
+    },
+    Declared {
+        path: "server.log_format",
+        variable: "LOG_FORMAT",
+        kind: Kind::Word(&["text", "json"], |values, word| {
+            values.server.log_format = if word == "json" { LogFormat::Json } else { LogFormat::Text };
+        }),
+        help: "How servers write their log to standard error: `text` for people, or `json` with an object on each line. \
+               How much of it, `RUST_LOG` says; without it what is worth `info`.",
+        example: r#""text""#,
+        secret: false,
+        show: |values| match values.server.log_format {
+            LogFormat::Text => "text".into(),
+            LogFormat::Json => "json".into(),
+        },
+    },
+    Declared {
+        path: "server.otlp_endpoint",
+        variable: "OTEL_EXPORTER_OTLP_ENDPOINT",
+        kind: Kind::Text("a URL", |values, text| {
+            web_address(text.trim_end_matches('/'), &mut values.server.otlp_endpoint)
+        }),
+        help: "The collector that servers send their traces to, over OTLP and HTTP; `/v1/traces` is added. Not set: none. \
+               Only in a command that was built with the feature `otlp`.",
+        example: r#""http://127.0.0.1:4318""#,
+        secret: false,
+        show: |values| shown(&values.server.otlp_endpoint, "not set"),
+    },
 ];
 
 /// Ok when it holds, else what was expected.
@@ -454,6 +571,14 @@ fn in_ms(span: Duration) -> String {
 
 fn in_ms_or_none(span: Option<Duration>) -> String {
     span.map_or("none".into(), in_ms)
+}
+
+/// Where to listen: a name or an address, and a port.
+fn host_and_port(text: &str) -> Result<String, Expected> {
+    let text = text.trim();
+    let holds = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    expect(holds, "HOST:PORT, like 127.0.0.1:8080")?;
+    Ok(text.to_owned())
 }
 
 /// A web address, as browsers and other servers are sent to it.

@@ -8,6 +8,7 @@ mod gorilla;
 mod interleaving;
 mod lifecycle;
 mod limits;
+mod operators;
 mod secrets;
 mod shared;
 mod single_use;

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use sessile_core::{Error, Session, UserId};
+use sessile_core::{Error, Exchange, Session, UserId};
 use sessile_tower::RecentlySignedIn;
 
 use super::page::{Frame, page};
@@ -55,9 +55,11 @@ fn sign_in_page(info: &DemoInfo, session: &Session, status: StatusCode, typed: S
 
 pub(super) async fn sign_in(
     State(info): State<Arc<DemoInfo>>,
+    exchange: Exchange,
     session: Session,
     Form(form): Form<SignInForm>,
 ) -> Result<Response, Error> {
+    exchange.try_sign_in()?;
     let Some(user) = users::verify(&form.user, &form.password) else {
         return sign_in_page(&info, &session, StatusCode::UNAUTHORIZED, form.user);
     };

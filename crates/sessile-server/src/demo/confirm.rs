@@ -6,7 +6,7 @@ use axum::Form;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use sessile_core::{Error, Session};
+use sessile_core::{Error, Exchange, Session};
 use sessile_oidc::local_path;
 use sessile_tower::SignedIn;
 
@@ -42,9 +42,11 @@ pub(super) struct ConfirmForm {
 }
 
 pub(super) async fn confirm(
+    exchange: Exchange,
     SignedIn { session, owner }: SignedIn,
     Form(ConfirmForm { password, next }): Form<ConfirmForm>,
 ) -> Result<Response, Error> {
+    exchange.try_sign_in()?;
     if users::verify(owner.as_str(), &password).is_none() {
         return confirm_page(&session, next, true);
     }

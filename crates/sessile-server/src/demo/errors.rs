@@ -83,6 +83,11 @@ impl Words {
                 sign_in,
             ),
             StatusCode::PAYLOAD_TOO_LARGE => ("That was too much", "The form is larger than this demo reads.", shop),
+            StatusCode::TOO_MANY_REQUESTS => (
+                "Too much of this at once",
+                "One network, or one session, may do this only so often. Wait a minute, then try again.",
+                shop,
+            ),
             StatusCode::SERVICE_UNAVAILABLE => (
                 "The session store does not answer",
                 "Your cookie was left as it is, so nobody has been signed out. Try again in a moment.",

@@ -16,7 +16,7 @@ mod json;
 pub(crate) mod page;
 mod shop;
 mod stored;
-mod times;
+pub(crate) mod times;
 pub(crate) mod users;
 
 use std::sync::Arc;
@@ -95,7 +95,7 @@ pub fn router(sessions: Sessions, info: DemoInfo, auth: Option<Auth>) -> Router 
 
 /// What every response carries, errors and the stylesheet too. Pages are never cached; the stylesheet says otherwise
 /// for itself.
-fn headers() -> SetMultipleResponseHeadersLayer<Response<Body>> {
+pub(crate) fn headers() -> SetMultipleResponseHeadersLayer<Response<Body>> {
     let header = |name: HeaderName, value| (name, HeaderValue::from_static(value)).into();
     SetMultipleResponseHeadersLayer::if_not_present(vec![
         header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),

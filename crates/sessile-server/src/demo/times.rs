@@ -6,22 +6,27 @@ use jiff::Timestamp;
 use sessile_core::{Clock, SystemClock};
 
 /// A time as a page shows it.
-pub(super) struct Moment {
+pub(crate) struct Moment {
     /// For machines, as the `datetime` attribute wants it.
-    pub(super) iso: String,
+    pub(crate) iso: String,
     /// For people: `2026-01-31 12:00:00 UTC`.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// From now: `in 24 hours`, `3 minutes ago`.
-    pub(super) distance: String,
+    pub(crate) distance: String,
 }
 
 impl Moment {
-    pub(super) fn of(time: SystemTime) -> Self {
+    pub(crate) fn of(time: SystemTime) -> Self {
+        Self::seen_at(SystemClock.now(), time)
+    }
+
+    /// As somebody sees it at this other time.
+    pub(crate) fn seen_at(now: SystemTime, time: SystemTime) -> Self {
         let stamp = Timestamp::try_from(time).unwrap_or(Timestamp::MAX);
         Self {
             iso: stamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             text: stamp.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
-            distance: distance(SystemClock.now(), time),
+            distance: distance(now, time),
         }
     }
 }
