@@ -183,12 +183,12 @@ fn peak(child: &mut Child) -> u64 {
     peak * 1024
 }
 
-/// The most memory that an export and an import of so many sessions of 2 kB take.
+/// The most memory that an export and an import of so many sessions of 16 kB take.
 async fn peaks(rows: u32) -> [u64; 2] {
     let (from, to) = (Place::postgres().await, Place::sqlite());
     drop(from.demo());
     from.sql(&format!(
-        "INSERT INTO session SELECT 'k' || n, ('{{\"cookie\":{{}},\"x\":\"' || repeat('x', 2000) || '\"}}')::json,
+        "INSERT INTO session SELECT 'k' || n, ('{{\"cookie\":{{}},\"x\":\"' || repeat('x', 16000) || '\"}}')::json,
          now() + interval '1 day' FROM generate_series(1, {rows}) n"
     ))
     .await;
@@ -204,12 +204,16 @@ async fn peaks(rows: u32) -> [u64; 2] {
     [exporting, importing]
 }
 
-/// Held in memory, the difference would be at least the 11 MB that there are more.
+/// SQLite's own cache of pages during an import, which a small import does not fill.
+#[cfg(target_os = "linux")]
+const PAGES: u64 = 64 << 20;
+
+/// Held in memory, the difference would be at least the 120 MB that there are more.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_takes_the_same_memory_however_many_sessions_there_are() {
-    let (few, many) = (peaks(500).await, peaks(6_000).await);
-    for (few, many) in few.into_iter().zip(many) {
-        assert!(many < few + 6_000_000, "{many} bytes for 6,000 sessions, {few} for 500");
+    let (few, many) = (peaks(500).await, peaks(8_000).await);
+    for ((few, many), allowed) in few.into_iter().zip(many).zip([0, PAGES]) {
+        assert!(many < few + allowed + 8_000_000, "{many} bytes for 8,000 sessions, {few} for 500");
     }
 }
