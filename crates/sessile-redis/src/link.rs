@@ -52,7 +52,7 @@ impl Road {
         Ok(value.extract_error()?)
     }
 
-    /// The last of several commands' answers; the key says which server they go to.
+    /// Several commands' answers; the key says which server they go to.
     async fn send_together(&mut self, pipeline: Pipeline, key: &str) -> Result<Vec<Value>, Failure> {
         let count = pipeline.cmd_iter().count();
         let values = match self {
@@ -85,9 +85,38 @@ impl Link {
         .await
     }
 
-    /// Several that change nothing, at once; their answers in the same order.
-    pub(crate) async fn ask_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
-        self.all(commands.into_iter(), |link, command| async move { link.ask(command).await }).await
+    /// Several that change nothing, in one go, on what has this key's tag; their answers in the same order.
+    pub(crate) async fn ask_together(&self, commands: &[Cmd], key: &str) -> Result<Vec<Value>, Failure> {
+        let mut pipeline = redis::pipe();
+        for command in commands {
+            pipeline.add_command(command.clone());
+        }
+        within(self.patience, async {
+            let mut road = self.road.clone();
+            match road.send_together(pipeline.clone(), key).await {
+                Err(failure) if failure.is_disconnect() => road.send_together(pipeline, key).await,
+                answer => answer,
+            }
+        })
+        .await
+    }
+
+    /// The same for several tags at once: each group of commands has the key that it goes by.
+    pub(crate) async fn ask_groups(&self, groups: Vec<(String, Vec<Cmd>)>) -> Result<Vec<Vec<Value>>, Failure> {
+        match self.road {
+            Road::Server(_) => {
+                let sizes: Vec<_> = groups.iter().map(|(_, commands)| commands.len()).collect();
+                let commands: Vec<_> = groups.into_iter().flat_map(|(_, commands)| commands).collect();
+                let mut values = self.ask_together(&commands, "").await?.into_iter();
+                Ok(sizes.into_iter().map(|size| values.by_ref().take(size).collect()).collect())
+            }
+            Road::Cluster(_) => {
+                let ask = |link: Self, (key, commands): (String, Vec<Cmd>)| async move {
+                    link.ask_together(&commands, &key).await
+                };
+                self.all(groups.into_iter(), ask).await
+            }
+        }
     }
 
     /// Runs a script.

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use redis::Cmd;
+use redis::{Cmd, Value};
 use sessile_core::{Device, Error, Handle, Page, Search, Status};
 
 use crate::RedisStore;
@@ -31,7 +31,7 @@ fn place_of(page: &Page) -> Option<At> {
 }
 
 /// Members and their scores, however the protocol pairs them.
-pub(crate) fn scored(value: redis::Value) -> Result<Vec<At>, Failure> {
+pub(crate) fn scored(value: Value) -> Result<Vec<At>, Failure> {
     let pairs: Vec<(String, f64)> = redis::from_redis_value(value)?;
     #[allow(clippy::cast_possible_truncation, reason = "whole milliseconds, far below 2^53")]
     Ok(pairs.into_iter().map(|(member, score)| (score as i64, member)).collect())
@@ -60,7 +60,8 @@ impl RedisStore {
     }
 
     async fn entries(&self, found: &[(Handle, String)]) -> Result<Vec<Option<Entry>>, Failure> {
-        let values = self.link.ask_all(found.iter().map(|(_, name)| read(name)).collect()).await?;
+        let groups = found.iter().map(|(_, name)| (name.clone(), vec![read(name)])).collect();
+        let values = self.link.ask_groups(groups).await?.into_iter().flatten();
         found.iter().zip(values).map(|((handle, _), value)| Entry::of(handle, value)).collect()
     }
 
@@ -162,11 +163,25 @@ impl RedisStore {
         Ok(found)
     }
 
+    /// What commands on an index of each partition answer, in order.
+    pub(crate) async fn of_each_partition(
+        &self,
+        index: &str,
+        commands: impl Fn(&str) -> Vec<Cmd>,
+    ) -> Result<Vec<Vec<Value>>, Failure> {
+        let names = (0..PARTITIONS).map(|partition| self.names.index(partition, index));
+        let groups = names.map(|name| {
+            let commands = commands(&name);
+            (name, commands)
+        });
+        self.link.ask_groups(groups.collect()).await
+    }
+
     /// How many there are in an index of each partition.
     pub(crate) async fn sizes(&self, index: &str) -> Result<Vec<u64>, Failure> {
-        let count = |partition| redis::cmd("ZCARD").arg(self.names.index(partition, index)).to_owned();
-        let values = self.link.ask_all((0..PARTITIONS).map(count).collect()).await?;
-        values.into_iter().map(|value| Ok(redis::from_redis_value(value)?)).collect()
+        let count = |name: &str| vec![redis::cmd("ZCARD").arg(name).to_owned()];
+        let values = self.of_each_partition(index, count).await?.into_iter().flatten();
+        values.map(|value| Ok(redis::from_redis_value(value)?)).collect()
     }
 }
 

@@ -1,10 +1,10 @@
 //! The names of keys, and which of them share a slot.
 //!
 //! In a cluster a script may touch keys of one slot only, and what a script has to touch together is not known beforehand:
-//! the sessions of one user, the index of what ends when. So everything lies in one of 256 partitions, each of which has a
+//! the sessions of one user, the index of what ends when. So everything lies in one of 128 partitions, each of which has a
 //! hash tag of its own. A session key, a user, a handle and a provider's session each belong to the partition that their
 //! text hashes to; the indexes that the sweeper and operators read are one per partition. The tags are chosen such that
-//! each partition has another 64 of the 16 384 slots, so that a cluster that is cut into even ranges gets even shares.
+//! each partition has another 128 of the 16 384 slots, so that a cluster that is cut into even ranges gets even shares.
 //!
 //! In `sessile:{7}:k:…` the tag is always the same piece, whatever text follows: nothing in a key or a user's name can move
 //! it to another slot.
@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use sessile_core::{Handle, StoreKey};
 
 /// How many partitions there are. What is stored depends on it: it cannot be changed.
-pub(crate) const PARTITIONS: usize = 256;
+pub(crate) const PARTITIONS: usize = 128;
 
 /// How many slots every cluster has.
 const SLOTS: usize = 16_384;
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn each_partition_has_its_own_share_of_the_slots() {
         for (partition, tag) in TAGS.iter().enumerate() {
-            assert_eq!(slot(tag) / 64, partition);
+            assert_eq!(slot(tag) / 128, partition);
         }
     }
 

@@ -139,8 +139,8 @@ impl Row {
 impl RedisStore {
     /// What is under a key, and everyone's cut-off as its partition has it.
     pub(crate) async fn pointer(&self, place: &KeyPlace) -> Result<(Pointer, Option<CutOff>), Failure> {
-        let commands = vec![fields(&place.name, &KEY_FIELDS), fields(&place.all, &["before", "swept"])];
-        let mut values = self.link.ask_all(commands).await?.into_iter();
+        let commands = [fields(&place.name, &KEY_FIELDS), fields(&place.all, &["before", "swept"])];
+        let mut values = self.link.ask_together(&commands, &place.name).await?.into_iter();
         let (Some(key), Some(all)) = (values.next(), values.next()) else { return Err(Failure::Odd) };
         let mut fields = Fields::of(&KEY_FIELDS, key)?;
         let lead = |fields: &mut Fields| {
@@ -192,8 +192,8 @@ impl RedisStore {
     async fn at_home(&self, key: &StoreKey, lead: &Lead) -> Result<Option<Row>, Failure> {
         let home = self.names.home(&lead.owner);
         let name = home.device(lead.handle.as_str());
-        let commands = vec![fields(&name, &HOME_FIELDS), fields(&home.all(), &["before", "swept"])];
-        let mut values = self.link.ask_all(commands).await?.into_iter();
+        let commands = [fields(&name, &HOME_FIELDS), fields(&home.all(), &["before", "swept"])];
+        let mut values = self.link.ask_together(&commands, &name).await?.into_iter();
         let (Some(device), Some(all)) = (values.next(), values.next()) else { return Err(Failure::Odd) };
         let mut fields = Fields::of(&HOME_FIELDS, device)?;
         if fields.take("key").as_deref() != Some(key.as_str()) {

@@ -87,14 +87,14 @@ impl RedisStore {
 
     /// What ended before this time, at most so many of each partition.
     async fn expired(&self, now: i64, limit: usize) -> Result<Vec<(usize, String)>, Failure> {
-        let range = |partition| {
+        let range = |ends: &str| {
             let mut command = redis::cmd("ZRANGEBYSCORE");
-            command.arg(self.names.index(partition, "ends")).arg("-inf").arg(format!("({now}"));
-            command.arg("LIMIT").arg(0).arg(limit).to_owned()
+            command.arg(ends).arg("-inf").arg(format!("({now}")).arg("LIMIT").arg(0).arg(limit);
+            vec![command]
         };
-        let values = self.link.ask_all((0..PARTITIONS).map(range).collect()).await?;
+        let values = self.of_each_partition("ends", range).await?.into_iter().flatten();
         let mut found = Vec::new();
-        for (partition, value) in values.into_iter().enumerate() {
+        for (partition, value) in values.enumerate() {
             let members: Vec<String> = redis::from_redis_value(value)?;
             found.extend(members.into_iter().map(|member| (partition, member)));
         }
@@ -180,12 +180,13 @@ impl RedisStore {
     }
 
     async fn cut_offs(&self) -> Result<Vec<Option<Everyone>>, Failure> {
-        let ask = |partition| {
+        let ask = |all: &str| {
             let mut command = redis::cmd("HMGET");
-            command.arg(self.names.index(partition, "all")).arg(&["before", "swept", "how", "at", "why"]).to_owned()
+            command.arg(all).arg(&["before", "swept", "how", "at", "why"]);
+            vec![command]
         };
-        let values = self.link.ask_all((0..PARTITIONS).map(ask).collect()).await?;
-        values.into_iter().map(everyone).collect()
+        let values = self.of_each_partition("all", ask).await?.into_iter().flatten();
+        values.map(everyone).collect()
     }
 
     /// The next rows of a partition, by when they end; whether those were the last.

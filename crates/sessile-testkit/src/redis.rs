@@ -66,7 +66,7 @@ impl Server {
         Self::start_with(&[])
     }
 
-    /// With further settings, as in redis.conf.
+    /// With further settings, as in redis.conf; a space divides the words of one, and an empty word is `""`.
     ///
     /// # Panics
     ///
@@ -143,7 +143,7 @@ impl Server {
         command.current_dir(&self.directory).arg("--port").arg(self.port.to_string());
         command.arg("--pidfile").arg(self.directory.join("pid")).arg("--dir").arg(&self.directory);
         for (name, value) in &self.settings {
-            command.arg(format!("--{name}")).arg(value);
+            command.arg(format!("--{name}")).args(value.split(' '));
         }
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         let mut process = command.process_group(0).spawn().unwrap();
@@ -294,7 +294,8 @@ fn program(name: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|directory| directory.join(name)).find(|place| place.is_file())
 }
 
-fn ask(port: u16, command: &str) -> Option<String> {
+/// What the server on this port answers to a command without spaces in its words, as text.
+pub fn ask(port: u16, command: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).ok()?;

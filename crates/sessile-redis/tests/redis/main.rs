@@ -8,3 +8,6 @@
 )]
 
 mod contract;
+mod failover;
+mod failures;
+mod sessions;
