@@ -40,7 +40,7 @@ export class Demo {
   /** With these arguments and this environment; without a file the sessions are where the environment says. */
   constructor(sqlite = 'demo.sqlite', args = [], env = {}) {
     this.#sqlite = sqlite;
-    this.#args = sqlite ? ['--sqlite', sqlite, ...args] : args;
+    this.#args = sqlite ? ['--store', `sqlite:${sqlite}`, ...args] : args;
     this.#env = env;
     process.on('exit', () => this.#server?.kill('SIGKILL'));
   }

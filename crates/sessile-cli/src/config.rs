@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sessile::settings::{Builder, Explained, Settings, SettingsError};
+use sessile::settings::{Builder, Explained, Origin, Settings, SettingsError};
 
 use crate::args::{CheckArgs, SettingsArgs};
-use crate::output;
+use crate::output::{self, Text, Tone};
+use crate::table::{Fit, Table};
 
 /// The environment and the file, as every command reads them.
 pub(crate) fn builder(args: &SettingsArgs) -> Builder {
@@ -21,21 +22,30 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let resolved = builder(&args.settings).resolve();
     if args.json {
         let report = resolved.as_ref().map_or_else(problems_json, settings_json);
-        output::print(&format!("{report:#}\n"))?;
+        output::print_json(&report)?;
     } else if let Ok(settings) = &resolved {
-        output::print(&table(settings))?;
+        text(settings).print()?;
     }
     Ok(resolved.map(drop)?)
 }
 
-fn table(settings: &Settings) -> String {
-    let head = ["SETTING", "ENVIRONMENT VARIABLE", "VALUE", "FROM"].map(str::to_owned);
-    let row = |one: Explained| [one.name.into(), one.variable.into(), one.value, one.origin.to_string()];
-    let rows: Vec<_> = std::iter::once(head).chain(settings.explain().map(row)).collect();
-    let mut out = output::columns(&rows);
-    out.extend(settings.warnings().iter().map(|warning| format!("\nwarning: {warning}")));
-    out.push_str(&format!("\nsession {}\n", settings.config().description()));
-    out
+fn text(settings: &Settings) -> Text {
+    let mut table = Table::new([
+        ("SETTING", Fit::Whole),
+        ("ENVIRONMENT VARIABLE", Fit::Droppable),
+        ("VALUE", Fit::Cut),
+        ("FROM", Fit::Cut),
+    ]);
+    for one in settings.explain() {
+        let tone = if one.origin == Origin::Default { Tone::Faint } else { Tone::Plain };
+        table.toned(tone, [one.name.into(), one.variable.into(), one.value, one.origin.to_string()]);
+    }
+    let mut text = table.text();
+    for warning in settings.warnings() {
+        text.say("\n").paint(Tone::Warning, "warning:").say(&format!(" {warning}"));
+    }
+    text.say(&format!("\nsession {}\n", settings.config().description()));
+    text
 }
 
 fn settings_json(settings: &Settings) -> Value {

@@ -1,6 +1,6 @@
 //! `sessile demo`: the shop of `sessile-server` over a real store, with nothing to configure.
 //!
-//! It keeps its sessions in a SQLite file, or in PostgreSQL when `DATABASE_URL` says where, and signs cookies with a
+//! It keeps its sessions in a SQLite file, or in PostgreSQL when `--store` or `DATABASE_URL` says where, and signs cookies with a
 //! secret that it makes once and keeps, so that a restart signs nobody out. Every setting of `sessile config reference`
 //! holds here too.
 
@@ -10,8 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use sessile::Sessions;
-use sessile::settings::Settings;
+use sessile::settings::{Builder, Settings};
 use sessile_server::demo::{DemoInfo, router};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -19,10 +18,11 @@ use tracing::{info, level_filters::LevelFilter, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::DemoArgs;
-use crate::{config, provider, secret, store};
+use crate::store::Place;
+use crate::{provider, secret, store};
 
 /// Where the sessions are kept when nobody says where.
-const SQLITE: &str = "sessile-demo.sqlite";
+const DATABASE: &str = "sqlite:sessile-demo.sqlite";
 
 /// Where the secret is kept: beside the SQLite file, else in the working directory.
 const SECRET: &str = "sessile-demo.secret";
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         warn!("{warning}");
     }
     let listener = listen(&args.listen).await?;
-    let sessions = open(&args, &settings).await?;
+    let sessions = store::open(&settings).await?;
     for line in sessions.description() {
         info!("{line}");
     }
@@ -71,18 +71,30 @@ fn log_to_stderr() {
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
 }
 
-/// What is configured, and where nothing is: a cookie that works on plain HTTP, and the secret that the demo keeps.
+/// What is configured, and where nothing is: a file, and the secret that the demo keeps beside it.
 fn settings(args: &DemoArgs) -> anyhow::Result<Settings> {
-    let mut builder = config::builder(&args.settings);
+    let builder = configured(args)?;
+    if builder.is_set("session.secret") {
+        return Ok(builder.resolve()?);
+    }
+    // Where the sessions are has to be known before the secret is, and settings without a secret do not work.
+    let for_now = builder.fallback("session.secret", secret::random()?).resolve()?;
+    let folder = match Place::of(&for_now)? {
+        Some(Place::Sqlite(path)) => path.parent().map(Path::to_owned),
+        _ => None,
+    };
+    let kept = secret::kept(&folder.unwrap_or_default().join(SECRET))?;
+    Ok(configured(args)?.fallback("session.secret", kept).resolve()?)
+}
+
+/// A cookie that works on plain HTTP, unless something else is set.
+fn configured(args: &DemoArgs) -> anyhow::Result<Builder> {
+    let builder = store::settings(&args.store)?.fallback("database.url", DATABASE);
     // Who names a domain has browsers on HTTPS, and a name that says so.
-    if !builder.is_set("cookie.domain") {
-        builder = builder.fallback("cookie.name", "sid").fallback("cookie.secure", "auto");
+    if builder.is_set("cookie.domain") {
+        return Ok(builder);
     }
-    if !builder.is_set("session.secret") {
-        let beside = args.sqlite.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        builder = builder.fallback("session.secret", secret::kept(&beside.join(SECRET))?);
-    }
-    Ok(builder.resolve()?)
+    Ok(builder.fallback("cookie.name", "sid").fallback("cookie.secure", "auto"))
 }
 
 async fn listen(address: &str) -> anyhow::Result<TcpListener> {
@@ -94,17 +106,6 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
         _ => anyhow::Error::from(error)
             .context(format!("cannot listen on {address:?}; expected HOST:PORT, like --listen 127.0.0.1:8080")),
     })
-}
-
-async fn open(args: &DemoArgs, settings: &Settings) -> anyhow::Result<Sessions> {
-    let config = settings.config();
-    if args.sqlite.is_none()
-        && let Some(url) = store::postgres_url(settings)?
-    {
-        return Ok(Sessions::new(store::postgres(url, settings).await?, config));
-    }
-    let path = args.sqlite.as_deref().unwrap_or(Path::new(SQLITE));
-    Ok(Sessions::new(store::sqlite(path, settings).await?, config))
 }
 
 /// Serves until the process is told to stop; then requests in progress are finished, but not waited for forever.

@@ -1,31 +1,65 @@
 //! `sessile migrate`: changes to the database, shown before they are made.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use sessile::settings::{Builder, Settings};
-use sessile::{Clock as _, PostgresStore, Registry as _, SystemClock, Tidied, Tidy};
+use sessile::settings::Settings;
+use sessile::{Clock as _, PostgresStore, Registry as _, Store as _, SystemClock, Tidied, Tidy};
 
 use crate::args::MigrateArgs;
-use crate::{config, output, secret, store};
+use crate::output::Misused;
+use crate::store::Place;
+use crate::{output, secret, store};
 
 pub(crate) async fn run(args: &MigrateArgs) -> anyhow::Result<()> {
     let settings = settings(args)?;
-    let url = store::postgres_url(&settings)?
-        .context("expected database.url to name a PostgreSQL database, found none; set DATABASE_URL")?;
-    let store = store::postgres(url, &settings).await?;
+    match Place::of(&settings)?.ok_or_else(store::nowhere)? {
+        Place::Postgres(url) => postgres(args, url, &settings).await,
+        Place::Sqlite(path) => sqlite(args, &path, &settings).await,
+    }
+}
+
+async fn postgres(args: &MigrateArgs, url: &str, settings: &Settings) -> anyhow::Result<()> {
+    // Only the guard needs tables that are there.
+    let needs_tables = args.guard || args.unguard;
+    let store =
+        if needs_tables { store::postgres(url, settings).await? } else { store::postgres_lazily(url, settings)? };
     let user_key = settings.user_key();
-    let migration = if args.unguard { store.unguard().await? } else { store.guard(user_key).await? };
+    let migration = match (args.guard, args.unguard, args.timestamptz) {
+        (true, ..) => store.guard(user_key).await?,
+        (_, true, _) => store.unguard().await?,
+        (.., true) => store.timestamptz().await?,
+        _ => store.creation().await?,
+    };
     output::print(migration.sql())?;
     if args.dry_run {
         return Ok(());
     }
     migration.apply().await?;
-    if args.unguard {
-        return output::print("-- done: the guard is removed\n");
+    match (args.guard, args.unguard) {
+        (true, _) => {
+            output::print("-- done: the guard is installed\n")?;
+            output::print(&look_back(&store, user_key).await?)
+        }
+        (_, true) => output::print("-- done: the guard is removed\n"),
+        _ if migration.sql().is_empty() => output::print("-- there is nothing to change\n"),
+        _ => output::print("-- done\n"),
     }
-    output::print("-- done: the guard is installed\n")?;
-    output::print(&look_back(&store, user_key).await?)
+}
+
+/// A file is made with its tables when it is opened, and its times need no zone.
+async fn sqlite(args: &MigrateArgs, path: &Path, settings: &Settings) -> anyhow::Result<()> {
+    if args.guard || args.unguard || args.timestamptz {
+        bail!(Misused("expected postgres://…, found a SQLite file, which has neither guard nor time zone".into()));
+    }
+    if args.dry_run {
+        return output::print(
+            "-- a SQLite file is made with its tables when it is opened; there is no SQL to read first\n",
+        );
+    }
+    let store = store::sqlite(path, settings).await?;
+    output::print(&format!("-- done: {}\n", store.description()))
 }
 
 /// What the guard was not there to see: sessions that Express signed in before, and those that it brought back.
@@ -43,16 +77,16 @@ async fn look_back(store: &PostgresStore, user_key: Option<&str>) -> anyhow::Res
 
 /// The settings, with the key that was typed. It has to be the application's, or the registry would follow another one.
 fn settings(args: &MigrateArgs) -> anyhow::Result<Settings> {
-    // No cookie is signed here, so a secret that nobody knows will do.
-    let secret = secret::random()?;
-    let builder = || -> Builder { config::builder(&args.settings).fallback("session.secret", secret.clone()) };
-    let settings = builder().resolve()?;
+    let settings = store::settings_without_secret(&args.store)?;
     match (args.user_key.as_deref(), settings.user_key()) {
-        (Some(typed), Some(set)) if typed != set => bail!(
+        (Some(typed), Some(set)) if typed != set => bail!(Misused(format!(
             "expected --user-key to be the application's session.user_key, {set:?}, found {typed:?}; leave it out, or set \
              session.user_key for the application too"
-        ),
-        (Some(typed), None) => Ok(builder().set("session.user_key", typed).resolve()?),
+        ))),
+        (Some(typed), None) => {
+            let builder = store::settings(&args.store)?.fallback("session.secret", secret::random()?);
+            Ok(builder.set("session.user_key", typed).resolve()?)
+        }
         _ => Ok(settings),
     }
 }

@@ -1,38 +1,119 @@
-//! The store that the settings name.
+//! The store that is typed, or that the settings name: one URL for every kind of store.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
-use sessile::settings::Settings;
-use sessile::{Error, PostgresStore, Sessions, SqliteStore};
+use sessile::settings::{Builder, Settings};
+use sessile::{Error, Examine, PostgresBuilder, PostgresStore, Sessions, SqliteBuilder, SqliteStore};
 
 use crate::args::StoreArgs;
+use crate::output::Misused;
 use crate::{config, secret};
 
-/// The sessions of the store that the settings name, or of a SQLite file, which has to be there.
-pub(crate) async fn sessions(args: &StoreArgs) -> anyhow::Result<Sessions> {
-    // No cookie is signed here, so a secret that nobody knows will do.
-    let settings = config::builder(&args.settings).fallback("session.secret", secret::random()?).resolve()?;
-    if let Some(path) = &args.sqlite {
-        ensure!(path.exists(), "expected --sqlite to name a file with sessions, found none at {}", path.display());
-        return Ok(Sessions::new(sqlite(path, &settings).await?, settings.config()));
+/// Where a URL leads.
+pub(crate) enum Place<'a> {
+    Postgres(&'a str),
+    Sqlite(PathBuf),
+}
+
+impl<'a> Place<'a> {
+    /// What the URL that `named` gave says. It is not repeated: it may hold a password.
+    fn parse(url: &'a str, named: &str) -> Result<Self, Misused> {
+        match url.split_once(':') {
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url)),
+            Some(("sqlite", path)) if !path.trim_start_matches('/').is_empty() => {
+                // As other programs write it: two slashes belong to the URL, a third one to the path.
+                Ok(Self::Sqlite(path.strip_prefix("//").unwrap_or(path).into()))
+            }
+            Some((scheme, _)) if is_scheme(scheme) => {
+                Err(Misused(format!("{named}: expected postgres://… or sqlite:PATH, found {scheme}:…")))
+            }
+            _ => Err(Misused(format!(
+                "{named}: expected postgres://… or sqlite:PATH, found something else, not shown here"
+            ))),
+        }
     }
-    match postgres_url(&settings)? {
-        Some(url) => Ok(Sessions::new(postgres(url, &settings).await?, settings.config())),
-        None => bail!("expected a session store, found none; set DATABASE_URL, or name a file with --sqlite PATH"),
+
+    /// The place that the settings name, if they name one.
+    pub(crate) fn of(settings: &'a Settings) -> Result<Option<Self>, Misused> {
+        settings.database_url().map(|url| Self::parse(url, "database.url")).transpose()
+    }
+
+    /// Sessions there. What is missing is created.
+    pub(crate) async fn open(&self, settings: &Settings) -> Result<Sessions, Error> {
+        Ok(match self {
+            Self::Postgres(url) => Sessions::new(postgres(url, settings).await?, settings.config()),
+            Self::Sqlite(path) => Sessions::new(sqlite(path, settings).await?, settings.config()),
+        })
+    }
+
+    /// A file that is missing would be created, and who looks for sessions has mistyped its name.
+    fn has_to_be_there(&self) -> Result<(), Misused> {
+        match self {
+            Self::Sqlite(path) if !path.exists() => {
+                Err(Misused(format!("expected the store to be a file with sessions, found none at {}", path.display())))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-/// The database of `database.url`, which has to be PostgreSQL.
-pub(crate) fn postgres_url(settings: &Settings) -> anyhow::Result<Option<&str>> {
-    let Some(url) = settings.database_url() else { return Ok(None) };
-    match url.split(':').next().unwrap_or_default() {
-        "postgres" | "postgresql" => Ok(Some(url)),
-        scheme => bail!("database.url: expected postgres://…, found {scheme}:…; for SQLite use --sqlite PATH"),
-    }
+/// A word that is not a password by mistake.
+fn is_scheme(text: &str) -> bool {
+    text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_lowercase())
+}
+
+/// The settings, in which what was typed wins.
+pub(crate) fn settings(args: &StoreArgs) -> anyhow::Result<Builder> {
+    let builder = config::builder(&args.settings);
+    let Some(url) = &args.store else { return Ok(builder) };
+    Place::parse(url, "--store")?;
+    Ok(builder.set("database.url", url))
+}
+
+/// The settings of a command that signs no cookie: a secret that nobody knows will do.
+pub(crate) fn settings_without_secret(args: &StoreArgs) -> anyhow::Result<Settings> {
+    Ok(settings(args)?.fallback("session.secret", secret::random()?).resolve()?)
+}
+
+/// The sessions of the store that the settings name. What is missing is created.
+pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Sessions> {
+    Ok(Place::of(settings)?.ok_or_else(nowhere)?.open(settings).await?)
+}
+
+/// The sessions of the store, which has to be there.
+pub(crate) async fn sessions(args: &StoreArgs) -> anyhow::Result<Sessions> {
+    existing(&settings_without_secret(args)?).await
+}
+
+/// The same, of settings.
+pub(crate) async fn existing(settings: &Settings) -> anyhow::Result<Sessions> {
+    let place = Place::of(settings)?.ok_or_else(nowhere)?;
+    place.has_to_be_there()?;
+    Ok(place.open(settings).await?)
+}
+
+/// The store for a doctor, who looks at it as it is: nothing is created, and nothing has to work.
+pub(crate) fn to_examine(settings: &Settings) -> anyhow::Result<Box<dyn Examine>> {
+    Ok(match Place::of(settings)?.ok_or_else(nowhere)? {
+        Place::Postgres(url) => Box::new(postgres_lazily(url, settings)?),
+        Place::Sqlite(path) => Box::new(sqlite_builder(&path, settings)),
+    })
+}
+
+pub(crate) fn nowhere() -> Misused {
+    Misused("expected a session store, found none; set DATABASE_URL, or name one with --store URL".into())
 }
 
 pub(crate) async fn postgres(url: &str, settings: &Settings) -> Result<PostgresStore, Error> {
+    postgres_builder(url, settings).connect().await
+}
+
+/// The same, not connected yet: nothing is created.
+pub(crate) fn postgres_lazily(url: &str, settings: &Settings) -> Result<PostgresStore, Error> {
+    postgres_builder(url, settings).connect_lazy()
+}
+
+fn postgres_builder(url: &str, settings: &Settings) -> PostgresBuilder {
     let pool = settings.pool();
     let mut builder = PostgresStore::builder(url)
         .table(settings.table())
@@ -45,13 +126,17 @@ pub(crate) async fn postgres(url: &str, settings: &Settings) -> Result<PostgresS
     if let Some(registry) = settings.registry() {
         builder = builder.registry(registry);
     }
-    builder.connect().await
+    builder
 }
 
 pub(crate) async fn sqlite(path: &Path, settings: &Settings) -> Result<SqliteStore, Error> {
+    sqlite_builder(path, settings).open().await
+}
+
+fn sqlite_builder(path: &Path, settings: &Settings) -> SqliteBuilder {
     let mut builder = SqliteStore::builder(path).table(settings.table());
     if let Some(registry) = settings.registry() {
         builder = builder.registry(registry);
     }
-    builder.open().await
+    builder
 }

@@ -41,6 +41,11 @@ pub(crate) fn iso(time: SystemTime) -> String {
     format!("{:.3}", timestamp(time))
 }
 
+/// `2026-01-15T12:34:56Z`: the same for people, milliseconds cut off.
+pub(crate) fn iso_seconds(time: SystemTime) -> String {
+    timestamp(time).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// `Thu, 15 Jan 2026 12:34:56 GMT`: IMF-fixdate (RFC 9110 section 5.6.7), milliseconds cut off.
 pub(crate) fn imf(time: SystemTime) -> String {
     timestamp(time).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()

@@ -28,7 +28,7 @@ use crate::{Cookie, Error, KeyForm, Lifetime, Secure};
 #[derive(Clone)]
 pub struct Config {
     pub(crate) codec: Arc<dyn CookieCodec>,
-    pub(crate) secrets: usize,
+    pub(crate) fingerprints: Box<[Box<str>]>,
     pub(crate) cookie: Cookie,
     pub(crate) lifetime: Lifetime,
     pub(crate) key_form: KeyForm,
@@ -58,7 +58,7 @@ impl Config {
     {
         let keyring = secrets.try_into()?;
         Ok(Self {
-            secrets: keyring.len(),
+            fingerprints: keyring.fingerprints().into(),
             codec: Arc::new(ExpressCodec::new(keyring)),
             cookie: Cookie::default(),
             lifetime: Lifetime::DEFAULT,
@@ -222,6 +222,12 @@ impl Config {
         self
     }
 
+    /// What each secret can be told by, the signing one first ([`Keyring::fingerprints`]): with the same name a store notes
+    /// how many cookies it verified ([`Operations::secrets`](crate::Operations::secrets)).
+    pub fn fingerprints(&self) -> &[Box<str>] {
+        &self.fingerprints
+    }
+
     /// The cookie and lifetimes in words, for a start-up log line.
     pub fn description(&self) -> String {
         let cookie = &self.cookie;
@@ -245,7 +251,8 @@ impl Config {
         words.push(
             self.lifetime.absolute.map_or("no absolute lifetime".into(), |span_| format!("absolute {}", span(span_))),
         );
-        words.push(format!("{} secret{}", self.secrets, if self.secrets == 1 { "" } else { "s" }));
+        let secrets = self.fingerprints.len();
+        words.push(format!("{secrets} secret{}", if secrets == 1 { "" } else { "s" }));
         words.push(match self.key_form {
             KeyForm::Raw => "ids stored as they are".into(),
             KeyForm::Sha256 => "ids stored as SHA-256".into(),
@@ -350,7 +357,7 @@ fn stored_attributes(cookie: &StoredCookie) -> Option<Attributes> {
 }
 
 /// A length of time as people say it: `90 s`, `30 min`, `24 h`, `14 days`.
-fn span(span: Duration) -> String {
+pub(crate) fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     let units = [(86_400, "days"), (3_600, "h"), (60, "min")];
     match units.into_iter().find(|(unit, _)| seconds >= 2 * unit && seconds.is_multiple_of(*unit)) {

@@ -26,6 +26,7 @@ mod edit;
 mod error;
 mod event;
 mod exchange;
+mod explain;
 mod id;
 mod lifetime;
 pub mod manual {
@@ -44,6 +45,7 @@ pub mod plan;
 mod proxy;
 mod record;
 mod registry;
+mod secret_use;
 mod session;
 mod sessions;
 #[cfg(feature = "settings")]
@@ -65,6 +67,7 @@ pub use devices::{DevicePage, Devices};
 pub use error::Error;
 pub use event::{Event, EventKind, Observer, Refusal, TracingObserver};
 pub use exchange::{Exchange, RequestHead, SetCookie};
+pub use explain::Explanation;
 pub use id::{Handle, KeyForm, SessionId, StoreKey};
 pub use lifetime::Lifetime;
 pub use memory::MemoryStore;

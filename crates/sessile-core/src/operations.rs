@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 use crate::Error;
+use crate::clock::{from_millis, to_millis};
 
 /// What an operator may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +43,7 @@ impl fmt::Display for Role {
 /// Somebody who may use the dashboard. Of their token only the hash is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Operator {
-    /// How they are called in the audit: 1 to 64 characters.
+    /// How they are called in the audit: 1 to 64 characters, none of them a control character.
     pub name: Box<str>,
     /// What they may do.
     pub role: Role,
@@ -50,6 +51,21 @@ pub struct Operator {
     pub token_hash: [u8; 32],
     /// Since when.
     pub created_at: SystemTime,
+}
+
+impl Operator {
+    /// Whether a store can keep them, asked by every store before it writes.
+    ///
+    /// # Errors
+    /// When the name is not 1 to 64 characters, none of them a control character.
+    pub fn check(&self) -> Result<(), Error> {
+        let is_name = (1..=64).contains(&self.name.chars().count()) && !self.name.chars().any(char::is_control);
+        is_name.then_some(()).ok_or_else(|| {
+            Error::value(
+                "expected an operator's name of 1 to 64 characters without control characters, found another one",
+            )
+        })
+    }
 }
 
 /// Everything but the hash.
@@ -78,6 +94,22 @@ pub struct Action {
     pub ip: Option<IpAddr>,
 }
 
+impl Action {
+    /// The action as every store writes it down: U+0000, which not every database can keep, becomes U+FFFD. What was done
+    /// is recorded whatever stands in it.
+    pub fn cleaned(&self) -> Self {
+        let clean = |text: &str| Box::from(text.replace('\0', "\u{fffd}"));
+        Self {
+            at: from_millis(to_millis(self.at)),
+            actor: clean(&self.actor),
+            action: clean(&self.action),
+            target: clean(&self.target),
+            reason: self.reason.as_deref().map(clean),
+            ..self.clone()
+        }
+    }
+}
+
 /// How often a secret verified cookies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretUse {
@@ -89,27 +121,31 @@ pub struct SecretUse {
     pub last_used_at: SystemTime,
 }
 
-/// What a store keeps for operators.
+/// What a store keeps for operators. Before anything was written there is nothing to read, and no error.
 #[async_trait]
 pub trait Operations: Send + Sync {
     /// Adds an operator; false when the name is taken.
+    ///
+    /// # Errors
+    /// When they fail [`Operator::check`]; when the store fails.
     async fn add_operator(&self, operator: &Operator) -> Result<bool, Error>;
 
-    /// All operators, by name.
+    /// All operators, by name, byte by byte.
     async fn operators(&self) -> Result<Vec<Operator>, Error>;
 
     /// Removes the operator with this name; false when there is none.
     async fn remove_operator(&self, name: &str) -> Result<bool, Error>;
 
-    /// Writes down what was done. Durable when it returns.
+    /// Writes down what was done, [cleaned](Action::cleaned). Durable when it returns.
     async fn record(&self, action: &Action) -> Result<(), Error>;
 
-    /// What was done, the latest first: at most `limit` before the action with this number, each with its own number.
+    /// What was done, the latest first: at most `limit` before the action with this number, each with its own number, which
+    /// no other action ever has.
     async fn actions(&self, before: Option<i64>, limit: u32) -> Result<Vec<(i64, Action)>, Error>;
 
-    /// Adds these uses to those noted.
+    /// Adds these uses, each of another secret, to those noted. Of two times the later one stays.
     async fn note_secrets(&self, uses: &[SecretUse]) -> Result<(), Error>;
 
-    /// All secrets that were noted, the last used first.
+    /// All secrets that were noted, the last used first, then by fingerprint.
     async fn secrets(&self) -> Result<Vec<SecretUse>, Error>;
 }

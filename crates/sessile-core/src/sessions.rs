@@ -13,10 +13,11 @@ use crate::cookie::header;
 use crate::event::{Event, EventKind, Refusal};
 use crate::exchange::{Exchange, Facts, RequestHead};
 use crate::registry::{Alignment, Fate, Seen};
+use crate::secret_use::SecretUses;
 use crate::session::Inner;
 use crate::store::Store;
 use crate::turns::Turns;
-use crate::{Config, DeviceFacts, Error, Handle, Record, Session, SessionId, StoreKey, device, proxy};
+use crate::{Check, Config, DeviceFacts, Error, Handle, Record, Session, SessionId, StoreKey, device, proxy};
 
 /// How many well-named cookies of one request are tried: a sibling domain can plant more, each costs an HMAC.
 const CANDIDATES: usize = 4;
@@ -33,11 +34,13 @@ struct Shared {
     turns: Turns,
     activity: Activity,
     aligned: Aligned,
+    secret_uses: SecretUses,
 }
 
 impl Sessions {
     /// Sessions in this store.
     pub fn new(store: impl Store, config: Config) -> Self {
+        let secret_uses = SecretUses::of(config.fingerprints.len());
         Self {
             shared: Arc::new(Shared {
                 store: Box::new(store),
@@ -45,15 +48,18 @@ impl Sessions {
                 turns: Turns::default(),
                 activity: Activity::default(),
                 aligned: Aligned::default(),
+                secret_uses,
             }),
         }
     }
 
     /// Begins a request: reads the cookie and checks its signature. No I/O.
     pub fn begin(&self, head: &dyn RequestHead) -> Exchange {
-        let config = &self.shared.config;
-        let began = self.now();
+        let (config, began) = (&self.shared.config, self.now());
         let (presented, forged) = self.presented(head, began);
+        if let Some(presented) = &presented {
+            self.shared.secret_uses.note(presented.secret, began);
+        }
         let trusted = &config.trusted_proxies;
         let mut user_agent = None;
         if config.record_user_agent {
@@ -81,6 +87,14 @@ impl Sessions {
             format!("session store: {}", self.shared.store.description()),
             format!("session {}", self.shared.config.description()),
         ]
+    }
+
+    /// What the store's doctor says of it; nothing for a store that has none.
+    pub async fn examine(&self) -> Vec<Check> {
+        match self.store().examine() {
+            Some(store) => store.examine(self.now()).await,
+            None => Vec::new(),
+        }
     }
 
     /// The time now, on the clock of the settings ([`Config::clock`]).
@@ -239,6 +253,10 @@ impl Sessions {
 
     pub(crate) fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    pub(crate) fn secret_uses(&self) -> &SecretUses {
+        &self.shared.secret_uses
     }
 
     pub(crate) fn turns(&self) -> &Turns {

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use crate::Error;
+use crate::clock::{from_millis, to_millis};
 use crate::record::UserId;
+use crate::registry::End;
 
 /// Counts, times and sizes of a store, as of one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,13 +23,14 @@ pub struct StoreStats {
     pub oldest_expiry: Option<SystemTime>,
     /// The latest end of any row.
     pub newest_expiry: Option<SystemTime>,
-    /// How many rows end within each of the next 60 minutes, the coming one first.
+    /// How many rows end within each of the next 60 minutes, the coming one first: 60 numbers. What ends on the border
+    /// counts in the later one.
     pub expiring: Vec<u64>,
     /// The average size of a row's document, in bytes. Where a table is large, of a sample of its rows.
     pub average_bytes: Option<u64>,
-    /// What 99 of 100 documents do not exceed, in bytes; of the same rows.
+    /// The smallest size that 99 of 100 documents do not exceed, in bytes; of the same rows.
     pub p99_bytes: Option<u64>,
-    /// The users with the most live sessions, the most first.
+    /// The users with the most live sessions, the most first, then by name, byte by byte.
     pub top_owners: Vec<(UserId, u64)>,
     /// What the rows take on disk; `None` where the store cannot tell.
     pub storage: Option<Storage>,
@@ -52,12 +55,13 @@ pub struct Storage {
     pub hot_ratio: Option<f64>,
 }
 
-/// What happened in one span of time, as the registry has it.
+/// What happened in one span of time, as the registry has it. What happened on a border belongs to the later span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval {
     /// When the span begins.
     pub at: SystemTime,
-    /// Sessions that somebody was signed in to when it ended.
+    /// Sessions that somebody was signed in to when the span ended. One whose time was over counts until the sweep ended
+    /// it.
     pub active: u64,
     /// Sign-ins.
     pub signed_in: u64,
@@ -71,13 +75,51 @@ pub struct Interval {
     pub evicted: u64,
 }
 
+impl Interval {
+    /// The spans of [`Stats::timeline`], with nothing in them yet, and the end of the last.
+    pub fn spans(from: SystemTime, step: Duration, count: u32) -> (Vec<Self>, SystemTime) {
+        let (begin, step) = (to_millis(from), i64::try_from(step.as_millis()).unwrap_or(i64::MAX).max(1));
+        let at = |number: u32| from_millis(begin.saturating_add(step.saturating_mul(i64::from(number))));
+        let empty = |number| Self {
+            at: at(number),
+            active: 0,
+            signed_in: 0,
+            logged_out: 0,
+            revoked: 0,
+            expired: 0,
+            evicted: 0,
+        };
+        ((0..count).map(empty).collect(), at(count))
+    }
+
+    /// Counts sessions that ended so.
+    pub fn add_ends(&mut self, end: End, sessions: u64) {
+        *match end {
+            End::LoggedOut => &mut self.logged_out,
+            End::Revoked => &mut self.revoked,
+            End::Expired => &mut self.expired,
+            End::Evicted => &mut self.evicted,
+        } += sessions;
+    }
+
+    /// Sets how many are [active](Interval::active) at the end of each span, from how many were before the first and what
+    /// happened since.
+    pub fn add_up(spans: &mut [Self], before: u64) {
+        spans.iter_mut().fold(before, |active, span| {
+            let ends = span.logged_out + span.revoked + span.expired + span.evicted;
+            span.active = (active + span.signed_in).saturating_sub(ends);
+            span.active
+        });
+    }
+}
+
 /// A store's figures. They may cost a look at every row: ask now and then, not with each request.
 #[async_trait]
 pub trait Stats: Send + Sync {
     /// The figures as of `now`, with so many of the users who have the most sessions.
     async fn stats(&self, now: SystemTime, top: u32) -> Result<StoreStats, Error>;
 
-    /// What happened in `count` spans of length `step`, the first of which begins at `from`, the oldest first. History that
-    /// was forgotten is not counted.
+    /// What happened in `count` spans of length `step`, the first of which begins at `from`, the oldest first. Both are
+    /// whole milliseconds, and a step is one at least. History that was forgotten is not counted.
     async fn timeline(&self, from: SystemTime, step: Duration, count: u32) -> Result<Vec<Interval>, Error>;
 }

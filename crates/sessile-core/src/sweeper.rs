@@ -25,7 +25,7 @@ impl Sessions {
     pub async fn sweep(&self) -> Result<u64, Error> {
         let mut total = 0;
         loop {
-            let removed = self.sweep_batch().await?;
+            let removed = self.sweep_batch(self.now(), BATCH).await?;
             total += removed;
             if removed < u64::from(BATCH) {
                 break;
@@ -35,17 +35,25 @@ impl Sessions {
         Ok(total)
     }
 
-    async fn sweep_batch(&self) -> Result<u64, Error> {
+    /// One step of a sweep, for who decides the pace: removes at most `limit` sessions that had expired by then, and says
+    /// how many. Fewer than `limit` means that it found no more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sweep_batch(&self, expired_by: SystemTime, limit: u32) -> Result<u64, Error> {
         let Some(sweep) = self.store().sweep() else { return Ok(0) };
-        let now = self.now();
-        let swept = sweep.sweep(now, BATCH).await?;
-        let ending = Ending { end: End::Expired, at: now, reason: None };
+        let swept = sweep.sweep(expired_by, limit).await?;
+        let ending = Ending { end: End::Expired, at: self.now(), reason: None };
         swept.expired.iter().for_each(|ended| self.tell_of_end(ended, &ending));
         Ok(swept.removed)
     }
 
-    /// One round of bringing the registry into step; says whether there is more to do at once.
-    async fn tidy(&self) -> Result<bool, Error> {
+    /// The other step: one round of bringing the registry into step. Says whether there is more to do at once.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn tidy(&self) -> Result<bool, Error> {
+        self.write_secret_uses().await;
         let Some(registry) = self.store().registry() else { return Ok(false) };
         self.write_activity().await;
         let config = self.config();
@@ -138,7 +146,7 @@ mod background {
             let mut total = 0;
             loop {
                 let begun = Instant::now();
-                let removed = self.sweep_batch().await?;
+                let removed = self.sweep_batch(self.now(), BATCH).await?;
                 total += removed;
                 if removed < u64::from(BATCH) {
                     break;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::record::UserId;
 use crate::registry::{CutOff, Device, Ending};
-use crate::{Error, StoreKey};
+use crate::{Error, Record, SessionId, StoreKey};
 
 /// One thing that moves. A store gives its things in the order of these kinds: what ended after its row was read is then
 /// known to have ended.
@@ -25,14 +25,41 @@ pub enum Piece {
         /// When it ends.
         expires_at: SystemTime,
     },
-    /// A row of the registry, of a session that lives or of one that ended, and the key it has or had.
-    Device(StoreKey, Device),
+    /// A row of the registry, of a session that lives or of one that ended, and the key it has or had; without one where
+    /// that key lives on as somebody else's session.
+    Device(Option<StoreKey>, Device),
     /// Sign-ins of this user from before this time are over.
     OwnerCutOff(UserId, SystemTime),
     /// Everyone's are, and what the registry will say of them.
     CutOff(CutOff, Ending),
     /// A session moved from the first key to the second, at this time.
     Moved(StoreKey, StoreKey, SystemTime),
+}
+
+impl Piece {
+    /// Whether a store can take it, asked by every store before it writes. So that an import has one answer everywhere: a
+    /// database that checks JSON refuses what a file would take.
+    ///
+    /// # Errors
+    /// When a document is not a session's, or a key cannot be one.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Session { key, document, expires_at } => {
+                check_key(key)?;
+                Record::stored(key, document.clone(), *expires_at, *expires_at).map(drop)
+            }
+            Self::Device(key, _) => key.as_ref().map_or(Ok(()), check_key),
+            Self::Moved(from, to, _) => check_key(from).and_then(|()| check_key(to)),
+            Self::OwnerCutOff(..) | Self::CutOff(..) => Ok(()),
+        }
+    }
+}
+
+fn check_key(key: &StoreKey) -> Result<(), Error> {
+    let is_key = SessionId::parse(key.as_str()).is_some();
+    is_key.then_some(()).ok_or_else(|| {
+        Error::value("expected the key of a session, of 1 to 512 bytes without U+0000, found something else")
+    })
 }
 
 /// The kind alone: a piece has keys and data in it.
@@ -74,14 +101,29 @@ pub struct Imported {
 }
 
 /// A store whose sessions can be taken out and put in.
+///
+/// What an import does with a piece depends on what is there:
+///
+/// - A session is written unless something lies under its key, or what was under it ended or moved away. Of an anonymous
+///   session nobody knows that it ended.
+/// - A device that lives is written unless the registry knows its handle, another device lives under its key, or it is over:
+///   by an end or a move of its key, or by a cut-off, of its owner or of everyone, that is later than [`Device::began`].
+///   The row of one that is over goes.
+/// - A device that ended is written, and the row under its key goes unless another device lives there. One that lives here
+///   ends as it ended there. The first end stays.
+/// - A cut-off is written if it is later than the one in force.
+/// - A move is written once. What lived under its first key goes, and a device that lived there follows to the second.
 #[async_trait]
 pub trait Transfer: Send + Sync {
-    /// The next pieces from this place, at most `limit`, and the place after them; `None` after the last. Rows that had
-    /// expired by `now` are left out.
+    /// The next pieces from this place, at most `limit`, and the place after them; `None` after the last. There may be
+    /// fewer, even none, before the last. Rows that had expired by `now` are left out, and so is what cannot be read.
     async fn export(&self, from: &Place, now: SystemTime, limit: u32) -> Result<(Vec<Piece>, Option<Place>), Error>;
 
     /// Puts pieces in, all or none of them. Never overwrites, so an import that broke off is begun again. A session that
     /// ended, here or in what is imported, stays ended: its row is not written, and goes if it is there.
+    ///
+    /// # Errors
+    /// When one of the pieces fails [`Piece::check`]; when the store fails.
     async fn import(&self, pieces: &[Piece]) -> Result<Imported, Error>;
 
     /// How many sessions and rows of the registry there are, about: for a progress bar.

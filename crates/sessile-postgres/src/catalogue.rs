@@ -1,8 +1,8 @@
 //! Tables as the server's catalogue describes them: looked up, created when missing, and refused in words when they are
 //! something else. Twenty processes may do so at once.
 
-use deadpool_postgres::Client;
 use sessile_core::Error;
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 

@@ -12,6 +12,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub(crate) struct Connector {
     pub(crate) config: Config,
     pub(crate) tls: MakeRustlsConnect,
+    /// The server's certificate is checked.
+    pub(crate) verifies: bool,
 }
 
 impl Connector {

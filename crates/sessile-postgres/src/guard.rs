@@ -8,79 +8,13 @@
 //! Why it skips what is locked: whoever holds a row of the registry is about to end or to move the session, wants the row
 //! of the session next, and would wait for the statement that waits here.
 
-use std::fmt;
-use std::time::Duration;
-
 use sessile_core::Error;
-use tokio_postgres::error::SqlState;
 
 use crate::PostgresStore;
-use crate::failure::Failure;
+use crate::migrate::{Migration, Step};
 use crate::names::{derived, literal, qualified, quote};
 use crate::sql::Names;
 use crate::table::Table;
-
-/// So often is a change tried that has to wait for others' statements on the table.
-const TRIES: usize = 10;
-
-/// So long are others let through between two tries.
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// A change to the database: its `Display` is the SQL, for people to read first.
-#[derive(Clone, Debug)]
-#[must_use = "nothing is changed before `apply`"]
-pub struct Migration {
-    store: PostgresStore,
-    sql: String,
-}
-
-impl Migration {
-    /// The SQL, in one transaction.
-    pub fn sql(&self) -> &str {
-        &self.sql
-    }
-
-    /// Makes the change. Waits for others' statements on the table in short turns only, so that it holds nobody up. Making
-    /// it twice is making it once.
-    ///
-    /// # Errors
-    /// When the table was in use all the time, this role may not make the change, or the server fails. Nothing is changed.
-    pub async fn apply(&self) -> Result<(), Error> {
-        for _ in 0..TRIES {
-            match self.run().await {
-                // Others' statements waited behind this one. Now it is their turn.
-                Err(failure) if failure.is(&SqlState::LOCK_NOT_AVAILABLE) => tokio::time::sleep(PAUSE).await,
-                Err(failure) if failure.is(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-                    return Err(Error::config(
-                        "this role may not change the session table; let its owner run the SQL of the change",
-                    ));
-                }
-                done => return Ok(done?),
-            }
-        }
-        Err(Error::unavailable(format!(
-            "the session table was in use by others {TRIES} times for as long as this change may wait; try again when there is less traffic"
-        )))
-    }
-
-    async fn run(&self) -> Result<(), Failure> {
-        let mut lease = self.store.lease().await?;
-        lease.begins_transaction();
-        let Some(client) = lease.client() else { return Err(Failure::Down) };
-        let done = client.batch_execute(&self.sql).await;
-        if done.is_err() {
-            client.batch_execute("ROLLBACK").await?;
-        }
-        lease.finished();
-        Ok(done?)
-    }
-}
-
-impl fmt::Display for Migration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sql)
-    }
-}
 
 impl PostgresStore {
     /// The change that installs the guard. `user_key` is the top-level key under which Express keeps the signed-in user;
@@ -91,7 +25,8 @@ impl PostgresStore {
     /// # Errors
     /// When the server cannot be reached, or the existing table is not a session table.
     pub async fn guard(&self, user_key: Option<&str>) -> Result<Migration, Error> {
-        Ok(Migration { store: self.clone(), sql: install(self.table().await?, &self.settings().table, user_key) })
+        let sql = install(self.table().await?, &self.settings().table, user_key);
+        Ok(Migration::new(self, "", vec![Step::Transaction(sql)]))
     }
 
     /// The change that removes the guard.
@@ -103,7 +38,7 @@ impl PostgresStore {
             "BEGIN;\nSET LOCAL lock_timeout = '1s';\n{}COMMIT;\n",
             remove(self.table().await?, &self.settings().table)
         );
-        Ok(Migration { store: self.clone(), sql })
+        Ok(Migration::new(self, "", vec![Step::Transaction(sql)]))
     }
 }
 
@@ -112,9 +47,14 @@ fn remove(table: &Table, name: &str) -> String {
     format!("DROP TRIGGER IF EXISTS {trigger} ON {};\nDROP FUNCTION IF EXISTS {function}();\n", table.names.data)
 }
 
+/// What the trigger is called, on a table with this name.
+pub(crate) fn trigger(name: &str) -> String {
+    derived("", name, "_sessile_guard")
+}
+
 /// The names of the trigger and its function.
 fn names(table: &Table, name: &str) -> (String, String) {
-    let name = derived("", name, "_sessile_guard");
+    let name = trigger(name);
     (quote(&name), qualified(Some(&table.schema), &name))
 }
 

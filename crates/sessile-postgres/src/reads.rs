@@ -82,6 +82,12 @@ impl Reads {
         &self.lanes
     }
 
+    /// How many reads are under way, and how many wait.
+    pub(crate) fn depth(&self) -> (usize, usize) {
+        let queue = self.queue();
+        (queue.under_way.iter().sum(), queue.waiting.len())
+    }
+
     /// The session under this key, unless it has expired at `now`.
     pub(crate) async fn read(self: &Arc<Self>, key: &StoreKey, now: f64) -> Result<Option<Stored>, Error> {
         let place = match self.place_or_wait(key, now) {

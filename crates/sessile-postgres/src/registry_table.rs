@@ -1,21 +1,22 @@
 //! The registry's three tables, beside the sessions' table: who is signed in where, the cut-offs, and the keys that sessions
 //! moved from. People read the first one with SQL of their own, so its columns are plain.
 
-use deadpool_postgres::Client;
 use sessile_core::Error;
+use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use crate::builder::PostgresBuilder;
 use crate::catalogue::{Column, check_required, columns, find_or_create};
 use crate::failure::Failure;
 use crate::names::{check_identifier, derived, qualified, quote};
+use crate::rows::get;
 use crate::transaction::Values;
 
-const TEXT: &[&str] = &["text", "character varying"];
-const TIME: &[&str] = &["timestamp with time zone"];
+pub(crate) const TEXT: &[&str] = &["text", "character varying"];
+pub(crate) const TIME: &[&str] = &["timestamp with time zone"];
 
 /// A column: its name, the types that will do, the best one first, and whether every row is given a value for it.
-type Needed = (&'static str, &'static [&'static str], bool);
+pub(crate) type Needed = (&'static str, &'static [&'static str], bool);
 
 const REGISTRY: [Needed; 16] = [
     ("id", &["uuid"], true),
@@ -77,81 +78,128 @@ pub(crate) fn names(settings: &PostgresBuilder) -> Result<RegistryNames, Error> 
     Ok(names)
 }
 
+/// An index: the column it begins with, how its name ends, and what stands before and after that name in SQL.
+type Index = (&'static str, &'static str, &'static str, &'static str);
+
+const REGISTRY_INDEXES: [Index; 6] = [
+    ("sid", "_sid_idx", "INDEX", "(sid)"),
+    ("sid", "_active_sid_idx", "UNIQUE INDEX", "(sid) WHERE status = 'active'"),
+    ("user_id", "_active_idx", "INDEX", "(user_id, created_at DESC, id DESC) WHERE status = 'active'"),
+    ("user_id", "_history_idx", "INDEX", "(user_id, logged_out_at DESC, id DESC) WHERE status <> 'active'"),
+    ("logged_out_at", "_ended_idx", "INDEX", "(logged_out_at) WHERE status <> 'active'"),
+    (
+        "provider_session",
+        "_provider_idx",
+        "INDEX",
+        "(provider_session) WHERE status = 'active' AND provider_session IS NOT NULL",
+    ),
+];
+
+const MOVES_INDEXES: [Index; 1] = [("moved_at", "_at_idx", "INDEX", "(moved_at)")];
+
+/// One of the tables, as it has to be.
+pub(crate) struct Layout<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) quoted: String,
+    pub(crate) needed: &'static [Needed],
+    indexes: &'static [Index],
+    columns: String,
+}
+
+impl Layout<'_> {
+    /// The SQL that makes the table, without its indexes.
+    pub(crate) fn create(&self) -> String {
+        format!("CREATE TABLE {} ({});", self.quoted, self.columns)
+    }
+
+    /// The indexes: quoted name and SQL, which `concurrently` is put into.
+    pub(crate) fn indexes(&self, concurrently: &str) -> Vec<(String, String)> {
+        let sql = |(_, suffix, kind, definition): &Index| {
+            let name = derived("", self.name, suffix);
+            let sql = format!("CREATE {kind} {concurrently}{} ON {} {definition};", quote(&name), self.quoted);
+            (name, sql)
+        };
+        self.indexes.iter().map(sql).collect()
+    }
+
+    /// The columns that an index has to begin with.
+    pub(crate) fn indexed(&self) -> Vec<&'static str> {
+        let mut columns: Vec<_> = self.indexes.iter().map(|index| index.0).collect();
+        columns.dedup();
+        columns
+    }
+
+    /// The column of the primary key.
+    pub(crate) fn key(&self) -> &'static str {
+        self.needed[0].0
+    }
+
+    /// Whether the table is there. One of another kind is refused.
+    pub(crate) async fn find(&self, client: &Client) -> Result<Option<()>, Error> {
+        find(client, &self.quoted, self.needed).await
+    }
+}
+
+/// The tables, in this schema.
+pub(crate) fn layouts<'a>(schema: &str, names: &'a RegistryNames) -> [Layout<'a>; 3] {
+    let RegistryNames { registry, cutoffs, moves } = names;
+    let layout = |name, needed, indexes, columns| {
+        let quoted = qualified(Some(schema), name);
+        Layout { name, quoted, needed, indexes, columns }
+    };
+    [
+        layout(registry.as_str(), &REGISTRY[..], &REGISTRY_INDEXES[..], registry_columns(registry)),
+        layout(cutoffs, &CUTOFFS, &[], cutoffs_columns(cutoffs)),
+        layout(moves, &MOVES, &MOVES_INDEXES, moves_columns(moves)),
+    ]
+}
+
 /// Finds the tables, or creates them, and describes them.
 pub(crate) async fn prepare(client: &Client, schema: &str, names: &RegistryNames) -> Result<String, Error> {
-    let RegistryNames { registry, cutoffs, moves } = names;
-    let in_schema = |name: &str| qualified(Some(schema), name);
-    let tables: [(&str, &[Needed], &[&str], String); 3] = [
-        (
-            registry,
-            &REGISTRY,
-            &["sid", "user_id", "logged_out_at", "provider_session"],
-            create_registry(&in_schema(registry), registry),
-        ),
-        (cutoffs, &CUTOFFS, &[], create_cutoffs(&in_schema(cutoffs), cutoffs)),
-        (moves, &MOVES, &["moved_at"], create_moves(&in_schema(moves), moves)),
-    ];
     let mut description = String::new();
-    for (name, needed, indexed, create) in tables {
-        let quoted = in_schema(name);
-        let create = || async { Ok(client.batch_execute(&create).await?) };
-        let (_, how) = find_or_create(&quoted, || find(client, &quoted, needed), create).await?;
-        check_use(client, &quoted, needed[0].0, indexed).await?;
+    for table in layouts(schema, names) {
+        let indexes = table.indexes("").into_iter().map(|(_, sql)| sql).collect::<String>();
+        let sql = format!("{}{indexes}", table.create());
+        let create = || async { Ok(client.batch_execute(&sql).await?) };
+        let (_, how) = find_or_create(&table.quoted, || table.find(client), create).await?;
+        check_use(client, &table).await?;
         if description.is_empty() {
-            description = format!("registry {name} ({how})");
+            description = format!("registry {} ({how})", table.name);
         }
     }
     Ok(description)
 }
 
-fn create_registry(quoted: &str, name: &str) -> String {
-    let [key, check, sid, active_sid, active, history, ended, provider] = [
-        "_pkey",
-        "_status_check",
-        "_sid_idx",
-        "_active_sid_idx",
-        "_active_idx",
-        "_history_idx",
-        "_ended_idx",
-        "_provider_idx",
-    ]
-    .map(|suffix| quote(&derived("", name, suffix)));
+fn registry_columns(name: &str) -> String {
+    let [key, check] = ["_pkey", "_status_check"].map(|suffix| quote(&derived("", name, suffix)));
     format!(
-        "CREATE TABLE {quoted} (id uuid NOT NULL CONSTRAINT {key} PRIMARY KEY, sid varchar, user_id text NOT NULL, \
+        "id uuid NOT NULL CONSTRAINT {key} PRIMARY KEY, sid varchar, user_id text NOT NULL, \
            status text NOT NULL DEFAULT 'active' CONSTRAINT {check} \
              CHECK (status IN ('active', 'logged_out', 'revoked', 'expired', 'evicted')), \
            ip_address inet, user_agent text, device text, auth_method text, provider_session text, \
            expires_at timestamptz(3) NOT NULL, \
            created_at timestamptz(3) NOT NULL, updated_at timestamptz(3) NOT NULL, last_seen_at timestamptz(3) NOT NULL, \
-           authenticated_at timestamptz(3), logged_out_at timestamptz(3), end_reason text); \
-         CREATE INDEX {sid} ON {quoted} (sid); \
-         CREATE UNIQUE INDEX {active_sid} ON {quoted} (sid) WHERE status = 'active'; \
-         CREATE INDEX {active} ON {quoted} (user_id, created_at DESC, id DESC) WHERE status = 'active'; \
-         CREATE INDEX {history} ON {quoted} (user_id, logged_out_at DESC, id DESC) WHERE status <> 'active'; \
-         CREATE INDEX {ended} ON {quoted} (logged_out_at) WHERE status <> 'active'; \
-         CREATE INDEX {provider} ON {quoted} (provider_session) \
-           WHERE status = 'active' AND provider_session IS NOT NULL;"
+           authenticated_at timestamptz(3), logged_out_at timestamptz(3), end_reason text"
     )
 }
 
-fn create_cutoffs(quoted: &str, name: &str) -> String {
+fn cutoffs_columns(name: &str) -> String {
     let key = quote(&derived("", name, "_pkey"));
     format!(
-        "CREATE TABLE {quoted} (user_id text NOT NULL CONSTRAINT {key} PRIMARY KEY, not_before timestamptz(3), \
-         swept boolean NOT NULL DEFAULT false, revoked_at timestamptz(3), end_reason text);"
+        "user_id text NOT NULL CONSTRAINT {key} PRIMARY KEY, not_before timestamptz(3), \
+         swept boolean NOT NULL DEFAULT false, revoked_at timestamptz(3), end_reason text"
     )
 }
 
-fn create_moves(quoted: &str, name: &str) -> String {
-    let [key, at] = ["_pkey", "_at_idx"].map(|suffix| quote(&derived("", name, suffix)));
+fn moves_columns(name: &str) -> String {
+    let key = quote(&derived("", name, "_pkey"));
     format!(
-        "CREATE TABLE {quoted} (sid varchar NOT NULL CONSTRAINT {key} PRIMARY KEY, moved_to varchar NOT NULL, \
-         moved_at timestamptz(3) NOT NULL); CREATE INDEX {at} ON {quoted} (moved_at);"
+        "sid varchar NOT NULL CONSTRAINT {key} PRIMARY KEY, moved_to varchar NOT NULL, moved_at timestamptz(3) NOT NULL"
     )
 }
 
 /// Whether the table is there. One of another kind is refused.
-async fn find(client: &Client, name: &str, needed: &[Needed]) -> Result<Option<()>, Error> {
+pub(crate) async fn find(client: &Client, name: &str, needed: &[Needed]) -> Result<Option<()>, Error> {
     let columns = columns(client, name).await?;
     if columns.is_empty() {
         return Ok(None);
@@ -176,33 +224,50 @@ async fn find(client: &Client, name: &str, needed: &[Needed]) -> Result<Option<(
     Ok(Some(()))
 }
 
+/// How a table can be used.
+pub(crate) struct Use {
+    pub(crate) role: String,
+    /// What this role may not do.
+    pub(crate) refused: Vec<String>,
+    pub(crate) is_unique: bool,
+    /// The columns that no index begins with and one should.
+    pub(crate) unindexed: Vec<String>,
+}
+
 /// Whether this role may use the table, and its rows are found quickly and once.
-async fn check_use(client: &Client, name: &str, key: &str, indexed: &[&str]) -> Result<(), Error> {
-    const FACTS: &str = "SELECT has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
-          AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'), current_user::text, \
+pub(crate) async fn usage(client: &Client, name: &str, key: &str, indexed: &[&str]) -> Result<Use, Error> {
+    const FACTS: &str = "SELECT current_user::text, \
+        ARRAY(SELECT privilege FROM unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege \
+          WHERE NOT has_table_privilege(c.oid, privilege)), \
         c.relkind IN ('v', 'f') OR EXISTS (SELECT 1 FROM pg_catalog.pg_index i \
           JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
-          WHERE i.indrelid = c.oid AND i.indisunique AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = $2), \
+          WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1 AND i.indpred IS NULL \
+            AND a.attname = $2), \
         ARRAY(SELECT missing FROM unnest($3) AS missing WHERE c.relkind NOT IN ('v', 'f') AND NOT EXISTS ( \
           SELECT 1 FROM pg_catalog.pg_index i \
           JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
-          WHERE i.indrelid = c.oid AND a.attname = missing)) \
+          WHERE i.indrelid = c.oid AND i.indisvalid AND a.attname = missing)) \
         FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1)";
     let values: Values<'_> = &[(&name, Type::TEXT), (&key, Type::TEXT), (&indexed, Type::TEXT_ARRAY)];
     let facts = client.query_typed_one(FACTS, values).await.map_err(Failure::from)?;
-    let (may_use, role, unique): (bool, &str, bool) = (facts.get(0), facts.get(1), facts.get(2));
-    if !may_use {
-        let role = quote(role);
+    Ok(Use { role: get(&facts, 0)?, refused: get(&facts, 1)?, is_unique: get(&facts, 2)?, unindexed: get(&facts, 3)? })
+}
+
+async fn check_use(client: &Client, table: &Layout<'_>) -> Result<(), Error> {
+    let (name, key) = (&table.quoted, table.key());
+    let found = usage(client, name, key, &table.indexed()).await?;
+    if !found.refused.is_empty() {
+        let role = quote(&found.role);
         return Err(Error::config(format!(
             "this role may not read and write the table {name}; as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {role}"
         )));
     }
-    if !unique {
+    if !found.is_unique {
         return Err(Error::config(format!(
             "expected the table {name} to have a primary key on {key}, found none; add one: ALTER TABLE {name} ADD PRIMARY KEY ({key})"
         )));
     }
-    for column in facts.get::<_, Vec<&str>>(3) {
+    for column in found.unindexed {
         tracing::warn!(
             "the table {name} has no index that begins with {column}, so that all of it is read; add one: CREATE INDEX CONCURRENTLY ON {name} ({column})"
         );

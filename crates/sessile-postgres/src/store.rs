@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use sessile_core::{Ending, Error, Fate, Record, Registry, Store, StoreKey, Sweep, Swept, Written};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Status};
+use sessile_core::{
+    Ending, Error, Examine, Fate, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Transfer, Written,
+};
 use tokio::sync::OnceCell;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -79,7 +81,7 @@ impl PostgresStore {
         })?;
         config.ssl_mode(tls.mode);
         tune(&mut config, settings.connect_timeout);
-        let connector = Connector { config: config.clone(), tls: tls.connector };
+        let connector = Connector { config: config.clone(), tls: tls.connector, verifies: tls.verifies };
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_connect(config, connector.clone(), recycling))
             .max_size(settings.pool_max)
@@ -116,6 +118,19 @@ impl PostgresStore {
 
     pub(crate) fn settings(&self) -> &PostgresBuilder {
         &self.shared.settings
+    }
+
+    pub(crate) fn pool_status(&self) -> Status {
+        self.shared.pool.status()
+    }
+
+    /// Reads under way, and reads that wait.
+    pub(crate) fn reads_depth(&self) -> (usize, usize) {
+        self.shared.reads.get().map(|reads| reads.depth()).unwrap_or_default()
+    }
+
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.shared.connector
     }
 
     pub(crate) fn walk(&self) -> &Mutex<Walk> {
@@ -243,6 +258,22 @@ impl Store for PostgresStore {
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+
+    fn stats(&self) -> Option<&dyn Stats> {
+        Some(self)
+    }
+
+    fn examine(&self) -> Option<&dyn Examine> {
+        Some(self)
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
+    }
+
+    fn transfer(&self) -> Option<&dyn Transfer> {
         Some(self)
     }
 

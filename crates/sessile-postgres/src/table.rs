@@ -1,14 +1,16 @@
 //! The sessions' table: found and adopted, or created.
 
-use deadpool_postgres::{Client, Pool};
+use deadpool_postgres::Pool;
 use sessile_core::Error;
-use tokio_postgres::types::Type;
+use tokio_postgres::Client;
 
 use crate::builder::PostgresBuilder;
 use crate::catalogue::{Column, check_required, columns, find_or_create};
 use crate::failure::Failure;
 use crate::names::{check_identifier, derived, qualified, quote};
+use crate::operations::OperationNames;
 use crate::registry_table;
+use crate::rows::get;
 use crate::sql::{Names, Sql};
 
 /// The shortest key there is: an id as express-session makes them. A table with less room holds no session.
@@ -20,14 +22,15 @@ pub(crate) struct Table {
     pub(crate) description: String,
     pub(crate) schema: String,
     pub(crate) names: Names,
+    pub(crate) operations: OperationNames,
     pub(crate) sql: Sql,
 }
 
 /// What the catalogue says of the table.
-struct Found {
-    schema: String,
-    sess: String,
-    expire: String,
+pub(crate) struct Found {
+    pub(crate) schema: String,
+    pub(crate) sess: String,
+    pub(crate) expire: String,
 }
 
 /// Finds the tables, or creates them. Never caches a failure.
@@ -50,11 +53,13 @@ pub(crate) async fn prepare(pool: &Pool, settings: &PostgresBuilder) -> Result<T
         sess: found.sess,
     };
     let sql = Sql::new(&quoted);
-    Ok(Table { description: format!("{description}, {registry}"), schema: found.schema, names: quoted, sql })
+    let operations = OperationNames::new(&found.schema, &names.registry);
+    let description = format!("{description}, {registry}");
+    Ok(Table { description, schema: found.schema, names: quoted, operations, sql })
 }
 
 /// The schema, the columns' types and what else the store relies on; `None` when there is no such table.
-async fn find(client: &Client, name: &str) -> Result<Option<Found>, Error> {
+pub(crate) async fn find(client: &Client, name: &str) -> Result<Option<Found>, Error> {
     let columns = columns(client, name).await?;
     let Some(first) = columns.first() else { return Ok(None) };
     let column = |wanted: &str| columns.iter().find(|column| column.name == wanted);
@@ -83,37 +88,48 @@ async fn find(client: &Client, name: &str) -> Result<Option<Found>, Error> {
 
 async fn create(client: &Client, settings: &PostgresBuilder) -> Result<(), Failure> {
     let name = qualified(settings.schema.as_deref(), &settings.table);
-    let schema = settings.schema.as_deref().map(|schema| format!("CREATE SCHEMA IF NOT EXISTS {};", quote(schema)));
-    let batch = format!(
-        "{}CREATE TABLE {name} (\"sid\" varchar NOT NULL COLLATE \"default\", \"sess\" json NOT NULL, \"expire\" timestamp(6) NOT NULL, \
-         CONSTRAINT {} PRIMARY KEY (\"sid\")); CREATE INDEX {} ON {name} (\"expire\");",
-        schema.unwrap_or_default(),
-        quote(&derived("", &settings.table, "_pkey")),
-        quote(&derived("IDX_", &settings.table, "_expire")),
-    );
+    let schema = settings.schema.as_deref().map(create_schema).unwrap_or_default();
+    let batch =
+        format!("{schema}{} CREATE INDEX {} ON {name} (\"expire\");", create_table(settings), expire_index(settings));
     Ok(client.batch_execute(&batch).await?)
+}
+
+pub(crate) fn create_schema(schema: &str) -> String {
+    format!("CREATE SCHEMA IF NOT EXISTS {};", quote(schema))
+}
+
+/// The SQL that makes the table, without its index.
+pub(crate) fn create_table(settings: &PostgresBuilder) -> String {
+    format!(
+        "CREATE TABLE {} (\"sid\" varchar NOT NULL COLLATE \"default\", \"sess\" json NOT NULL, \"expire\" timestamp(6) NOT NULL, \
+         CONSTRAINT {} PRIMARY KEY (\"sid\"));",
+        qualified(settings.schema.as_deref(), &settings.table),
+        quote(&derived("", &settings.table, "_pkey"))
+    )
+}
+
+/// The quoted name of the index on `expire`, as Express's table has it.
+pub(crate) fn expire_index(settings: &PostgresBuilder) -> String {
+    quote(&expire_index_name(settings))
+}
+
+pub(crate) fn expire_index_name(settings: &PostgresBuilder) -> String {
+    derived("IDX_", &settings.table, "_expire")
 }
 
 /// Looks at what lies around the table, warns of what is missing there, and describes it all.
 async fn adopt(client: &Client, settings: &PostgresBuilder, found: &Found, how: &str) -> Result<String, Error> {
-    const FACTS: &str = "SELECT c.relkind IN ('v', 'f') OR EXISTS (SELECT 1 FROM pg_catalog.pg_index i \
-          JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
-          WHERE i.indrelid = c.oid AND i.indisunique AND i.indnkeyatts = 1 AND i.indpred IS NULL AND a.attname = 'sid'), \
-        c.relkind IN ('v', 'f') OR EXISTS (SELECT 1 FROM pg_catalog.pg_index i \
-          JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
-          WHERE i.indrelid = c.oid AND a.attname = 'expire'), \
-        current_setting('TimeZone'), current_setting('synchronous_commit') \
-        FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1)";
     let quoted = qualified(Some(&found.schema), &settings.table);
-    let facts = client.query_typed_one(FACTS, &[(&quoted, Type::TEXT)]).await.map_err(Failure::from)?;
-    let (unique, indexed): (bool, bool) = (facts.get(0), facts.get(1));
-    let (zone, commit): (&str, &str) = (facts.get(2), facts.get(3));
-    if !unique {
+    let usage = registry_table::usage(client, &quoted, "sid", &["expire"]).await?;
+    const SETTINGS: &str = "SELECT current_setting('TimeZone'), current_setting('synchronous_commit')";
+    let facts = client.query_typed_one(SETTINGS, &[]).await.map_err(Failure::from)?;
+    let (zone, commit): (&str, &str) = (get(&facts, 0)?, get(&facts, 1)?);
+    if !usage.is_unique {
         return Err(Error::config(format!(
             "expected the table {quoted} to have a primary key on sid, found none; add one: ALTER TABLE {quoted} ADD PRIMARY KEY (sid)"
         )));
     }
-    if !indexed {
+    if !usage.unindexed.is_empty() {
         tracing::warn!(
             "the table {quoted} has no index on expire, so that sweeping reads all of it; add one: CREATE INDEX CONCURRENTLY ON {quoted} (expire)"
         );

@@ -27,6 +27,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub(crate) struct Tls {
     pub(crate) mode: SslMode,
     pub(crate) connector: MakeRustlsConnect,
+    /// The server's certificate is checked.
+    pub(crate) verifies: bool,
 }
 
 /// Takes `sslmode` and `sslrootcert` out of the URL's query.
@@ -53,7 +55,7 @@ pub(crate) fn split_url(url: &str) -> Result<(String, Tls), Error> {
     };
     let config = client_config(if verify { Some(root_store(roots)?) } else { None })?;
     let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-    Ok((url, Tls { mode, connector: MakeRustlsConnect::new(config) }))
+    Ok((url, Tls { mode, connector: MakeRustlsConnect::new(config), verifies: verify }))
 }
 
 fn root_store(path: Option<&str>) -> Result<RootCertStore, Error> {

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::lease::Lease;
 
 /// So many times in all is tried what the server undid because of what others did at the same moment.
-const TRIES: usize = 3;
+pub(crate) const TRIES: usize = 3;
 
 /// The parameters of a statement, with their types.
 pub(crate) type Values<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
@@ -106,7 +106,7 @@ impl Transaction {
     }
 
     /// Ends what failed, at once where the server has answered.
-    async fn undo(self, failure: Failure) -> Failure {
+    pub(crate) async fn undo(self, failure: Failure) -> Failure {
         if !matches!(failure, Failure::Slow(_)) && self.send("ROLLBACK").await.is_ok() {
             self.lease.finished();
         }

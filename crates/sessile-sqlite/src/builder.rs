@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::readers::Readers;
 use crate::registry_table::{self, Tables};
 use crate::statements::Statements;
+use crate::store::Parts;
 use crate::table::{self, Origin};
 use crate::{SqliteStore, failure, writer};
 
@@ -55,6 +56,15 @@ impl SqliteBuilder {
         Self { path, table: "session".into(), registry: None }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names of its tables.
+    pub(crate) fn tables(&self) -> Tables {
+        Tables::new(&self.table, self.registry.as_deref())
+    }
+
     /// The table's name. Default: `session`. Its index is named after it: `IDX_session_expire`.
     pub fn table(mut self, name: impl Into<String>) -> Self {
         self.table = name.into();
@@ -80,8 +90,8 @@ impl SqliteBuilder {
         let (writer, jobs) = writer::queue();
         // Opening waits for disks and locks, so it happens on the thread that will write.
         let life = move || match self.connect() {
-            Ok((connection, readers, statements, description)) => {
-                let store = SqliteStore::new(statements, readers, writer, description);
+            Ok((connection, parts)) => {
+                let store = SqliteStore::new(self, parts, writer);
                 if ready.send(Ok(store)).is_ok() {
                     writer::run(&connection, jobs);
                 }
@@ -94,21 +104,22 @@ impl SqliteBuilder {
         opened.await.map_err(|_| Error::unavailable("the thread that opened the SQLite file ended"))?
     }
 
-    fn connect(&self) -> Result<(Connection, Readers, Arc<Statements>, String), Error> {
+    fn connect(&self) -> Result<(Connection, Parts), Error> {
         create_file(&self.path)?;
         let mut connection = self.connection()?;
         self.configure(&connection)?;
-        let tables = Tables::new(&self.table, self.registry.as_deref());
+        let tables = self.tables();
         let origins = table::ensure(&mut connection, &tables)?;
         let statements = Statements::on(&tables);
         prepare(&connection, &statements, &tables)?;
         let count = thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
         let readers = (0..count).map(|_| self.reader()).collect::<Result<_, _>>()?;
-        Ok((connection, Readers::new(readers), Arc::new(statements), self.description(&tables, origins)))
+        let description = self.description(&tables, origins);
+        Ok((connection, Parts { statements: Arc::new(statements), readers: Readers::new(readers), description }))
     }
 
     /// The flags leave out URIs: a path is a path, whatever it looks like.
-    fn connection(&self) -> Result<Connection, Error> {
+    pub(crate) fn connection(&self) -> Result<Connection, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)
             .map_err(|error| unusable(&self.path, "it could not be opened").with_source(error))?;
@@ -116,7 +127,7 @@ impl SqliteBuilder {
         Ok(connection)
     }
 
-    fn reader(&self) -> Result<Connection, Error> {
+    pub(crate) fn reader(&self) -> Result<Connection, Error> {
         let reader = self.connection()?;
         reader.busy_timeout(READ_BUSY).map_err(failure::of)?;
         reader.pragma_update(None, "query_only", true).map_err(failure::of)?;

@@ -35,10 +35,16 @@
 //! it is on the disk: 64 tasks that write at once wait for one flush and not for 64, so every write is durable
 //! (`synchronous=FULL`) at the price of one that is not.
 
+mod aside;
 mod builder;
 mod entries;
+mod examine;
+mod export;
 mod failure;
+mod figures;
+mod import;
 mod lists;
+mod operations;
 mod readers;
 mod registry;
 mod registry_table;

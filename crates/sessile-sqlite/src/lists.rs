@@ -18,7 +18,7 @@ use crate::table::quoted;
 use crate::times::{from_millis, millis, read, seconds, text};
 
 /// An operator may end a session by its status alone.
-const ENDED_AT: &str = "coalesce(r.logged_out_at, r.updated_at)";
+pub(crate) const ENDED_AT: &str = "coalesce(r.logged_out_at, r.updated_at)";
 
 /// The queries.
 pub(crate) struct Lists {
@@ -34,7 +34,7 @@ pub(crate) struct Lists {
 }
 
 /// A row as it lies there. A time is `None` where it cannot be read, or is not there.
-struct Entry {
+pub(crate) struct Entry {
     id: String,
     owner: String,
     ip: Option<String>,
@@ -51,12 +51,7 @@ struct Entry {
 impl Lists {
     pub(crate) fn on(tables: &Tables) -> Self {
         let (registry, moves) = (quoted(&tables.registry), quoted(&tables.moves));
-        let [created, authenticated, seen, expires, ended] =
-            ["r.created_at", "r.authenticated_at", "r.last_seen_at", "r.expires_at", ENDED_AT].map(read);
-        let entry = format!(
-            "r.id, r.user_id, r.ip_address, r.user_agent, r.device, r.auth_method, {created}, {authenticated}, {seen}, \
-             {expires}, r.status, {ended}, r.end_reason, r.provider_session"
-        );
+        let entry = Entry::columns();
         Self {
             live: format!(
                 "SELECT {entry} FROM {} AND r.user_id = ?1 AND (r.created_at, r.id) < {}
@@ -222,7 +217,20 @@ fn unreadable() -> Error {
 }
 
 impl Entry {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+    /// How many [columns](Entry::columns) there are.
+    pub(crate) const COLUMNS: usize = 14;
+
+    /// SQL: the columns of the row `r` of the registry, as [`of`](Entry::of) reads them.
+    pub(crate) fn columns() -> String {
+        let [created, authenticated, seen, expires, ended] =
+            ["r.created_at", "r.authenticated_at", "r.last_seen_at", "r.expires_at", ENDED_AT].map(read);
+        format!(
+            "r.id, r.user_id, r.ip_address, r.user_agent, r.device, r.auth_method, {created}, {authenticated}, {seen}, \
+             {expires}, r.status, {ended}, r.end_reason, r.provider_session"
+        )
+    }
+
+    pub(crate) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
             owner: row.get(1)?,
@@ -245,7 +253,7 @@ impl Entry {
     }
 
     /// `None` when the row cannot be understood.
-    fn device(self) -> Option<Device> {
+    pub(crate) fn device(self) -> Option<Device> {
         let ended = match (self.status.as_str(), self.ended_at) {
             ("active", _) => None,
             (word, Some(at)) => Some(Ending { end: End::parse(word)?, at: from_millis(at), reason: self.reason }),

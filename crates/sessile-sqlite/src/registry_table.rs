@@ -12,6 +12,9 @@ pub(crate) struct Tables {
     pub(crate) registry: String,
     pub(crate) cut_offs: String,
     pub(crate) moves: String,
+    pub(crate) operators: String,
+    pub(crate) audit: String,
+    pub(crate) secrets: String,
 }
 
 impl Tables {
@@ -26,8 +29,17 @@ impl Tables {
             session: session.to_owned(),
             cut_offs: format!("{registry}_cutoffs"),
             moves: format!("{registry}_moves"),
+            operators: format!("{registry}_operators"),
+            audit: format!("{registry}_audit"),
+            secrets: format!("{registry}_secrets"),
             registry,
         }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> [String; 7] {
+        let Self { session, registry, cut_offs, moves, operators, audit, secrets } = self;
+        [session, registry, cut_offs, moves, operators, audit, secrets].map(String::clone)
     }
 
     /// SQL: the active rows `r` of the registry whose session is alive at the time in this parameter; conditions may follow
@@ -53,6 +65,11 @@ pub(crate) fn ensure(transaction: &Transaction<'_>, tables: &Tables) -> Result<O
     CUT_OFFS.ensure(transaction, &tables.cut_offs)?;
     MOVES.ensure(transaction, &tables.moves)?;
     Ok(origin)
+}
+
+/// What each of its tables has to be like.
+pub(crate) fn shapes(tables: &Tables) -> [(&'static Shape, &str); 3] {
+    [(&REGISTRY, &*tables.registry), (&CUT_OFFS, &*tables.cut_offs), (&MOVES, &*tables.moves)]
 }
 
 /// The error of a registry that statements cannot run on.

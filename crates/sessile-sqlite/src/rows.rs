@@ -26,7 +26,7 @@ pub(crate) struct Rows {
     touch: String,
     remove: String,
     is_alive: String,
-    sweep: String,
+    pub(crate) sweep: String,
 }
 
 /// What an `update` or a `rotate` needs of a record.
@@ -49,6 +49,11 @@ impl From<&Record> for Change {
 }
 
 impl Change {
+    /// A session that comes from another store.
+    pub(crate) fn moved(document: &str, expires_at: SystemTime) -> Self {
+        Self { document: document.into(), revision: None, seen: 0, expire: seconds(expires_at) }
+    }
+
     /// NULL equals nothing, so a record that was never read replaces nothing.
     fn revision(&self) -> Option<&str> {
         self.revision.as_ref().map(Revision::as_str)

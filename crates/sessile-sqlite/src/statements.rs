@@ -10,7 +10,11 @@ use sessile_core::{
 };
 
 use crate::entries::{Ended, Entries, GiveWay};
+use crate::export::Export;
+use crate::figures::Figures;
+use crate::import::Import;
 use crate::lists::Lists;
+use crate::operations::Operating;
 use crate::registry_table::Tables;
 use crate::rows::{Change, Rows};
 use crate::tidy::Tidying;
@@ -21,6 +25,10 @@ pub(crate) struct Statements {
     pub(crate) entries: Entries,
     pub(crate) lists: Lists,
     pub(crate) tidying: Tidying,
+    pub(crate) export: Export,
+    pub(crate) import: Import,
+    pub(crate) figures: Figures,
+    pub(crate) operating: Operating,
 }
 
 /// A sign-in, ready to be written.
@@ -43,12 +51,18 @@ impl Statements {
             entries: Entries::on(tables),
             lists: Lists::on(tables),
             tidying: Tidying::on(tables),
+            export: Export::on(tables),
+            import: Import::on(tables),
+            figures: Figures::on(tables),
+            operating: Operating::on(tables),
         }
     }
 
-    /// Those on the session table, and those on the registry.
+    /// Those on the session table, and those on the registry. Those that look at every row, and those on tables which may
+    /// not be there, are left out.
     pub(crate) fn all(&self) -> [Vec<&str>; 2] {
-        let registry = [&self.entries.all()[..], &self.lists.all(), &self.tidying.all()].concat();
+        let lists = [&self.lists.all()[..], &self.tidying.all(), &self.export.all()].concat();
+        let registry = [&self.entries.all()[..], &lists, &self.import.all()].concat();
         [self.rows.all().to_vec(), registry]
     }
 

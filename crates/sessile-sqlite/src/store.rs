@@ -7,7 +7,9 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use sessile_core::{Ending, Error, Fate, Record, Registry, Store, StoreKey, Sweep, Swept, Written};
+use sessile_core::{
+    Ending, Error, Examine, Fate, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Transfer, Written,
+};
 
 use crate::builder::SqliteBuilder;
 use crate::readers::Readers;
@@ -30,7 +32,15 @@ struct Shared {
     readers: Readers,
     writer: Writer,
     walks: Mutex<Walks>,
+    builder: SqliteBuilder,
     description: String,
+}
+
+/// What opening makes, beside the connection that writes.
+pub(crate) struct Parts {
+    pub(crate) statements: Arc<Statements>,
+    pub(crate) readers: Readers,
+    pub(crate) description: String,
 }
 
 impl SqliteStore {
@@ -48,8 +58,18 @@ impl SqliteStore {
         SqliteBuilder::new(path.into())
     }
 
-    pub(crate) fn new(statements: Arc<Statements>, readers: Readers, writer: Writer, description: String) -> Self {
-        Self { shared: Arc::new(Shared { statements, readers, writer, walks: Mutex::default(), description }) }
+    pub(crate) fn new(builder: SqliteBuilder, parts: Parts, writer: Writer) -> Self {
+        let Parts { statements, readers, description } = parts;
+        Self { shared: Arc::new(Shared { statements, readers, writer, walks: Mutex::default(), builder, description }) }
+    }
+
+    /// How it was opened.
+    pub(crate) fn builder_of(&self) -> &SqliteBuilder {
+        &self.shared.builder
+    }
+
+    pub(crate) fn statements(&self) -> Arc<Statements> {
+        self.shared.statements.clone()
     }
 
     /// How far the registry is brought into step.
@@ -126,6 +146,22 @@ impl Store for SqliteStore {
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+
+    fn stats(&self) -> Option<&dyn Stats> {
+        Some(self)
+    }
+
+    fn examine(&self) -> Option<&dyn Examine> {
+        Some(self)
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
+    }
+
+    fn transfer(&self) -> Option<&dyn Transfer> {
         Some(self)
     }
 

@@ -30,7 +30,7 @@ pub(crate) fn ensure(connection: &mut Connection, tables: &Tables) -> Result<[Or
 }
 
 /// The session table.
-const SESSION: Shape = Shape {
+pub(crate) const SESSION: Shape = Shape {
     purpose: "hold sessions",
     remedy: "SqliteBuilder::table",
     // Text that looks like a number would become one under another type than these, and ids may look like numbers.
@@ -82,15 +82,18 @@ impl Shape {
         })
     }
 
-    fn check(&self, transaction: &Transaction<'_>, table: &str) -> Result<(), Error> {
-        let columns = columns(transaction, table).map_err(failure::of)?;
-        let is_unique = is_unique(transaction, table, self.key).map_err(failure::of)?;
-        let wrong = self.wrong_column(&columns).or_else(|| self.wrong_foreign_column(&columns)).or_else(|| {
-            let key = self.key;
-            let what = format!("expected its column `{key}` to be the primary key or UNIQUE, found that it is not");
-            (!is_unique).then_some(what)
-        });
-        wrong.map_or(Ok(()), |why| Err(self.refused(table, &why)))
+    fn check(&self, connection: &Connection, table: &str) -> Result<(), Error> {
+        let wrong = self.wrong(connection, table).map_err(failure::of)?;
+        wrong.into_iter().flatten().next().map_or(Ok(()), |why| Err(self.refused(table, &why)))
+    }
+
+    /// What is wrong with its columns, and with its key.
+    pub(crate) fn wrong(&self, connection: &Connection, table: &str) -> rusqlite::Result<[Option<String>; 2]> {
+        let (columns, key) = (columns(connection, table)?, self.key);
+        let wrong_column = self.wrong_column(&columns).or_else(|| self.wrong_foreign_column(&columns));
+        let is_unique = is_unique(connection, table, key)?;
+        let no_key = || format!("expected its column `{key}` to be the primary key or UNIQUE, found that it is not");
+        Ok([wrong_column, (!is_unique).then(no_key)])
     }
 
     /// What is wrong with the columns that are needed.
@@ -140,8 +143,8 @@ fn create(table: &str) -> String {
 }
 
 /// What goes by this name: `table`, `view` or `index`. SQLite's names know no case.
-fn kind(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<Option<String>> {
-    transaction
+pub(crate) fn kind(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
+    connection
         .query_row(
             "SELECT type FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type <> 'trigger'",
             [table],
@@ -166,18 +169,18 @@ impl Column {
     }
 }
 
-fn columns(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<Vec<Column>> {
+fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Column>> {
     let column = |row: &rusqlite::Row<'_>| {
         Ok(Column { name: row.get(0)?, declared: row.get(1)?, not_null: row.get(2)?, has_default: row.get(3)? })
     };
-    transaction
+    connection
         .prepare(r#"SELECT name, upper(type), "notnull", dflt_value IS NOT NULL OR pk > 0 FROM pragma_table_info(?1)"#)?
         .query_map([table], column)?
         .collect()
 }
 
-fn is_unique(transaction: &Transaction<'_>, table: &str, column: &str) -> rusqlite::Result<bool> {
-    transaction.query_row(
+fn is_unique(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
+    connection.query_row(
         r#"SELECT EXISTS (SELECT 1 FROM pragma_index_list(?1) AS list WHERE list."unique" AND NOT list.partial
              AND (SELECT group_concat(name) FROM pragma_index_info(list.name)) = ?2 COLLATE NOCASE)"#,
         [table, column],

@@ -53,9 +53,9 @@ struct Walk {
 
 /// Everyone's cut-off, and what the registry says of those it ended.
 #[derive(Clone)]
-struct Everyone {
-    cut_off: CutOff,
-    ending: Ending,
+pub(crate) struct Everyone {
+    pub(crate) cut_off: CutOff,
+    pub(crate) ending: Ending,
 }
 
 /// What every batch of a call needs to know.
@@ -206,7 +206,7 @@ impl Tidying {
         [everyone, swept, entries, rows, forget, forget_moves, date]
     }
 
-    fn everyone(&self, connection: &Connection) -> rusqlite::Result<Option<Everyone>> {
+    pub(crate) fn everyone(&self, connection: &Connection) -> rusqlite::Result<Option<Everyone>> {
         let everyone = |row: &Row<'_>| {
             let (before, status, at): (_, String, _) = (row.get(0)?, row.get(2)?, row.get(3)?);
             let end = End::parse(&status).unwrap_or(End::Revoked);

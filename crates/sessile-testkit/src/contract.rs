@@ -27,9 +27,12 @@
 
 mod crowd;
 mod ends;
+mod operations;
 mod registry;
 mod revocations;
+mod stats;
 mod sweeps;
+mod transfers;
 mod values;
 mod writes;
 
@@ -39,9 +42,12 @@ use sessile_core::{End, Ending, KeyForm, Record, SessionId, Store, StoreKey};
 
 pub use crowd::*;
 pub use ends::*;
+pub use operations::*;
 pub use registry::*;
 pub use revocations::*;
+pub use stats::*;
 pub use sweeps::*;
+pub use transfers::*;
 pub use values::*;
 pub use writes::*;
 
@@ -190,6 +196,34 @@ macro_rules! store_contract {
                 fifty_sign_ins_at_once_respect_the_limit
                 a_session_of_another_program_is_registered_once
                 keeping_in_step_disturbs_nobody
+                // stats
+                an_empty_store_counts_nothing
+                sessions_are_counted_by_their_state
+                ends_are_counted_by_the_minute
+                sizes_of_documents_are_told
+                users_with_the_most_sessions_come_first
+                a_timeline_tells_what_happened_when
+                a_timeline_counts_what_the_sweep_ended
+                // operations
+                before_the_first_operator_there_is_nothing_to_read
+                operators_are_added_listed_and_removed
+                an_operators_name_is_a_name
+                an_action_is_written_down_as_it_was
+                actions_are_paged
+                actions_of_many_at_once_are_all_kept
+                uses_of_secrets_add_up
+                strange_times_of_actions_come_back
+                // transfers
+                an_export_gives_everything_once
+                an_export_tells_what_is_there
+                an_import_signs_nobody_out
+                an_import_twice_changes_nothing
+                what_ended_in_the_new_place_stays_ended
+                what_ended_during_an_export_does_not_live
+                an_end_in_the_old_place_reaches_the_new_one
+                an_import_overwrites_nothing
+                an_import_is_whole_or_not_there
+                an_export_leaves_out_what_cannot_be_read
             }
         }
     };

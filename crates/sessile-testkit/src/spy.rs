@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use sessile_core::{
-    Alignment, Device, EndedSession, Ending, Error, Fate, Handle, Page, Record, Registry, Search, Seen, SignIn,
-    SignedIn, Store, StoreKey, Sweep, Swept, Tidied, Tidy, UserId, Written,
+    Alignment, Device, EndedSession, Ending, Error, Examine, Fate, Handle, Operations, Page, Record, Registry, Search,
+    Seen, SignIn, SignedIn, Stats, Store, StoreKey, Sweep, Swept, Tidied, Tidy, Transfer, UserId, Written,
 };
 
 /// Another store, watched. Clones share the list and the orders: give one to the sessions and keep one.
@@ -28,7 +28,8 @@ pub struct SpyStore<S> {
     notes: Arc<Mutex<Notes>>,
 }
 
-/// What a store was asked. Which session it was about is not noted: a key is a secret.
+/// What a store was asked on behalf of sessions; what operators ask is passed on unnoted. Which session it was about is
+/// not noted: a key is a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the method of its name")]
 pub enum Call {
@@ -163,6 +164,22 @@ impl<S: Store> Store for SpyStore<S> {
 
     fn sweep(&self) -> Option<&dyn Sweep> {
         self.store.sweep().map(|_| self as &dyn Sweep)
+    }
+
+    fn stats(&self) -> Option<&dyn Stats> {
+        self.store.stats()
+    }
+
+    fn examine(&self) -> Option<&dyn Examine> {
+        self.store.examine()
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        self.store.operations()
+    }
+
+    fn transfer(&self) -> Option<&dyn Transfer> {
+        self.store.transfer()
     }
 
     async fn time(&self) -> Result<Option<SystemTime>, Error> {

@@ -39,9 +39,12 @@ fn every_clause_is_in_the_macro() {
     let files = [
         include_str!("../src/contract/crowd.rs"),
         include_str!("../src/contract/ends.rs"),
+        include_str!("../src/contract/operations.rs"),
         include_str!("../src/contract/registry.rs"),
         include_str!("../src/contract/revocations.rs"),
+        include_str!("../src/contract/stats.rs"),
         include_str!("../src/contract/sweeps.rs"),
+        include_str!("../src/contract/transfers.rs"),
         include_str!("../src/contract/values.rs"),
         include_str!("../src/contract/writes.rs"),
     ];

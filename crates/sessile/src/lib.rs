@@ -25,9 +25,9 @@ pub use sessile_core::*;
 #[cfg(feature = "oidc")]
 pub use sessile_oidc as oidc;
 #[cfg(feature = "postgres")]
-pub use sessile_postgres::{Migration, PostgresStore};
+pub use sessile_postgres::{Migration, PostgresBuilder, PostgresStore};
 #[cfg(feature = "sqlite")]
-pub use sessile_sqlite::SqliteStore;
+pub use sessile_sqlite::{SqliteBuilder, SqliteStore};
 #[cfg(feature = "axum")]
 pub use sessile_tower::{RecentlySignedIn, SessionLayer, SignedIn};
 

@@ -80,6 +80,12 @@ impl Secret {
     pub fn dangerous(secret: impl AsRef<[u8]>) -> Self {
         Self(secret.as_ref().into())
     }
+
+    /// How many bytes it has.
+    #[cfg(feature = "settings")]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -116,9 +122,16 @@ impl Keyring {
         self.0.iter().position(|key| mac(key, text).as_bytes().ct_eq(signature.as_bytes()).into())
     }
 
-    /// How many secrets there are.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    /// What each secret can be told by, the signing one first: eight hexadecimal digits that do not give it away.
+    ///
+    /// ```
+    /// # use sessile_core::codec::Keyring;
+    /// let keys = Keyring::try_from("gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds")?;
+    /// assert_eq!(keys.fingerprints()[0].len(), 8);
+    /// # Ok::<(), sessile_core::Error>(())
+    /// ```
+    pub fn fingerprints(&self) -> Vec<Box<str>> {
+        self.0.iter().map(fingerprint).collect()
     }
 }
 
@@ -126,6 +139,13 @@ impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keyring({} secrets)", self.0.len())
     }
+}
+
+fn fingerprint(key: &Hmac<Sha256>) -> Box<str> {
+    let mut mac = key.clone();
+    mac.update(b"sessile secret fingerprint");
+    let digest = mac.finalize().into_bytes();
+    digest[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }
 
 fn mac(key: &Hmac<Sha256>, text: &str) -> String {
@@ -188,6 +208,15 @@ mod tests {
             assert!(weak.is_empty() || !error.to_string().contains(weak), "{error}");
         }
         assert!(Keyring::new([]).is_err());
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_beginning_of_an_hmac() {
+        // openssl dgst -sha256 -hmac "keyboard cat"
+        let ring = Keyring::new(["keyboard cat", "other"].map(Secret::dangerous)).unwrap();
+        let fingerprints = ring.fingerprints();
+        assert_eq!(&*fingerprints[0], "e56678b7");
+        assert_ne!(fingerprints[0], fingerprints[1]);
     }
 
     #[test]

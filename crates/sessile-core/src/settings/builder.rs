@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::declared::{Declared, Values, declared};
 use super::error::{Origin, Problem, SettingsError};
 use super::file::{self, Written};
-use super::{Settings, environment, parse};
+use super::{Settings, environment, host, parse};
 use crate::{SameSite, Secure};
 
 /// The file that [`Builder::default_file`] reads.
@@ -271,10 +271,7 @@ fn oidc_problems(values: &Values, origins: &BTreeMap<&'static str, Origin>) -> O
 /// What would keep the cookie from coming along when a provider sends the browser back: no sign-in could succeed.
 fn return_problems(values: &Values, origins: &BTreeMap<&'static str, Origin>) -> Vec<Problem> {
     let (true, Some(url)) = (values.oidc.issuer.is_some(), &values.public_url) else { return Vec::new() };
-    let host = url.split("://").nth(1).and_then(|rest| rest.split([':', '/']).next()).unwrap_or_default();
-    let is_local = host == "localhost" || host.starts_with("127.") || url.starts_with("http://[::1]");
-    let domain = values.cookie.domain.as_deref().map(|domain| domain.trim_start_matches('.'));
-    let is_below = |domain: &str| host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+    let is_below = |domain: &str| host::is_below(host::of(url), domain);
     let rules = [
         (
             "cookie.same_site",
@@ -284,13 +281,13 @@ fn return_problems(values: &Values, origins: &BTreeMap<&'static str, Origin>) ->
         ),
         (
             "cookie.domain",
-            domain.is_none_or(is_below),
+            values.cookie.domain.as_deref().is_none_or(is_below),
             "expected the host of public_url or a domain above it, found another one: the cookie would not come back from \
              the identity provider",
         ),
         (
             "cookie.secure",
-            values.cookie.secure != Secure::Always || is_local || !url.starts_with("http://"),
+            values.cookie.secure != Secure::Always || host::is_local(url) || !url.starts_with("http://"),
             "expected auto or false where public_url is plain http, found true: the cookie would not be sent at all",
         ),
     ];

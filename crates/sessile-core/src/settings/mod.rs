@@ -24,7 +24,9 @@ mod builder;
 mod declared;
 mod environment;
 mod error;
+mod examine;
 mod file;
+mod host;
 mod parse;
 mod table;
 #[cfg(test)]
@@ -36,9 +38,10 @@ use std::time::Duration;
 
 pub use builder::{Builder, DEFAULT_FILE};
 pub use declared::{Declared, declared};
+pub use environment::variable;
 pub use error::{Origin, Problem, SettingsError};
 
-use crate::Config;
+use crate::{Config, KeyForm};
 use declared::Values;
 
 /// Settings that were found to work, and where each came from.
@@ -115,9 +118,19 @@ impl Settings {
         self.config.clone()
     }
 
+    /// How the store's keys are made from the ids: as they are in the Express profile, else hashed.
+    pub fn key_form(&self) -> KeyForm {
+        self.config.key_form
+    }
+
     /// `cookie.name`, as it is in force.
     pub fn cookie_name(&self) -> &str {
         &self.values.cookie.name
+    }
+
+    /// `session.timeout`: how long a session lives without being used.
+    pub fn idle(&self) -> Duration {
+        self.values.lifetime.idle
     }
 
     /// `session.user_key`.

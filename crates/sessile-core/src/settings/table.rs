@@ -355,11 +355,11 @@ pub(super) static DECLARED: [Declared; 35] = [
         path: "database.url",
         variable: "DATABASE_URL",
         kind: Kind::Text("a URL", |values, text| {
-            expect(is_url(text), "a URL like postgres://user:password@host:5432/database")?;
+            expect(is_url(text), "a URL like postgres://user:password@host:5432/database or sqlite:PATH")?;
             values.database_url = Some(text.into());
             Ok(())
         }),
-        help: "The database that holds the sessions.",
+        help: "The database that holds the sessions: `postgres://user:password@host:5432/database`, or `sqlite:PATH` for a file.",
         example: r#""postgres://app:password@localhost:5432/app""#,
         secret: true,
         show: |values| shown(&values.database_url.as_deref().map(without_password), "not set"),

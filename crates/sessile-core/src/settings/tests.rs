@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::{Cookie, Error, SameSite, Secure};
+use crate::{Cookie, Error, SameSite, Secure, Verdict};
 
 const SECRET: &str = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
 const OTHER_SECRET: &str = "8JH2mzkV5qWnY0cTtRfLxPa9uBdEsG3o";
@@ -78,6 +78,7 @@ fn every_setting_can_be_set_from_every_source_and_shows_it() {
         ("cookie.persistent", "false", "false"),
         ("trust_proxy", "loopback, 10.1.2.3/8,::ffff:192.0.2.1", "127.0.0.0/8, ::1/128, 10.0.0.0/8, 192.0.2.1/32"),
         ("database.url", "postgres://app:p%40ss@db/app", "postgres://app:***@db/app"),
+        ("database.url", "sqlite:/srv/p@ss/app.sqlite", "sqlite:/srv/p@ss/app.sqlite"),
         ("pool.max", "3", "3"),
         ("registry.max_sessions_per_user", "5", "5"),
         ("registry.max_sessions_per_user", "None", "none"),
@@ -167,7 +168,7 @@ fn the_configuration_has_what_was_set() {
         .resolve()
         .unwrap();
     let config = settings.config();
-    assert_eq!(config.secrets, 2);
+    assert_eq!(config.fingerprints().len(), 2);
     assert_eq!(config.lifetime.idle, Duration::from_secs(30 * 60));
     assert_eq!(config.lifetime.absolute, None);
     assert_eq!(config.user_key.as_deref(), Some("userId"));
@@ -217,7 +218,7 @@ fn one_wrong_value_is_told_with_its_source_what_was_expected_and_what_to_do() {
         (
             "database.url",
             "host=db password=hunter2",
-            "expected a URL like postgres://user:password@host:5432/database, found something else, not shown here",
+            "expected a URL like postgres://user:password@host:5432/database or sqlite:PATH, found something else, not shown here",
         ),
         ("pool.max", "0", "expected a whole number above 0, found \"0\""),
         ("registry.max_sessions_per_user", "0", "expected a whole number above 0 or none, found \"0\""),
@@ -406,7 +407,7 @@ fn a_url_loses_every_password_and_nothing_else() {
 fn secrets_may_stand_in_an_array_with_commas_or_in_a_file() {
     let comma = "a,secret,with,commas-0123456789-abcdefghij";
     let array = File::new("array", &format!("session.secret = ['{comma}', '{SECRET}']"));
-    assert_eq!(Settings::builder().file(&array).resolve().unwrap().config().secrets, 2);
+    assert_eq!(Settings::builder().file(&array).resolve().unwrap().config().fingerprints().len(), 2);
 
     let file = File::new("docker-secret", &format!("{SECRET}\n"));
     let path = file.0.to_str().unwrap();
@@ -454,5 +455,99 @@ fn typing_errors_find_what_was_meant() {
         ("cookie.colour", None),
     ] {
         assert_eq!(parse::nearest(typed, candidates.into_iter()), meant, "{typed}");
+    }
+}
+
+/// What the doctor says that is not good, by name and in one text.
+fn troubles(builder: Builder) -> Vec<(&'static str, Verdict, String)> {
+    let checks = builder.resolve().unwrap().examine();
+    let bad = checks.into_iter().filter(|check| check.verdict != Verdict::Good);
+    bad.map(|check| (check.name, check.verdict, format!("{} {}", check.finding, check.remedy.unwrap_or_default())))
+        .collect()
+}
+
+#[test]
+fn healthy_settings_get_no_warning() {
+    let https = || builder().set("public_url", "https://shop.example.com").set("trust_proxy", "loopback");
+    for healthy in [
+        builder(),
+        builder().set("session.profile", "express"),
+        builder().set("session.secret", format!("{SECRET},{OTHER_SECRET}")),
+        builder().set("public_url", "http://localhost:3000"),
+        builder().set("public_url", "http://127.0.0.1:3000"),
+        https(),
+        https().set("cookie.domain", "example.com"),
+        https().set("cookie.domain", ".Example.com"),
+        https().set("cookie.domain", "shop.example.com"),
+        https().set("cookie.same_site", "strict"),
+        https().set("cookie.same_site", "none"),
+        https().set("cookie.name", "sid").set("cookie.secure", "auto"),
+        builder().set("session.absolute_timeout", "none"),
+    ] {
+        assert_eq!(troubles(healthy), []);
+    }
+    let two = builder().set("session.secret", format!("{SECRET},{OTHER_SECRET}")).resolve().unwrap().examine();
+    let old = two.iter().find(|check| check.name == "settings.old_secrets").unwrap();
+    assert!(old.finding.contains("`sessile keys`"), "{old:?}");
+    assert!(!format!("{two:?}").contains(SECRET) && !format!("{two:?}").contains(OTHER_SECRET));
+    assert!(two[0].finding.contains("2 secrets, the shortest of 32 bytes"), "{:?}", two[0]);
+    let express = builder().set("session.profile", "express").resolve().unwrap().examine();
+    assert!(express.iter().any(|check| check.name == "settings.profile" && check.finding.contains("ids are stored")));
+}
+
+#[test]
+fn settings_that_do_not_work_together_are_named() {
+    use Verdict::{Failed, Warning};
+
+    let https = || builder().set("public_url", "https://shop.example.com");
+    let proxied = || https().set("trust_proxy", "loopback");
+    let cases = [
+        (builder().set("session.secret", format!("{SECRET},{SECRET}")), "settings.secret", Warning, "twice"),
+        (proxied().set("cookie.domain", "example.org"), "settings.cookie_domain", Failed, "shop.example.com"),
+        (proxied().set("cookie.domain", "hop.example.com"), "settings.cookie_domain", Failed, "refuse"),
+        (proxied().set("cookie.domain", "www.shop.example.com"), "settings.cookie_domain", Failed, "refuse"),
+        (
+            builder().set("cookie.name", "sid").set("cookie.same_site", "none").set("cookie.secure", "auto"),
+            "settings.same_site",
+            Warning,
+            "COOKIE_SECURE=true",
+        ),
+        (
+            builder()
+                .set("oidc.issuer", "https://id.example.com")
+                .set("oidc.client_id", "shop")
+                .set("cookie.same_site", "strict"),
+            "settings.same_site",
+            Failed,
+            "COOKIE_SAME_SITE=lax",
+        ),
+        (
+            proxied().set("cookie.name", "sid").set("cookie.secure", "false"),
+            "settings.secure",
+            Warning,
+            "COOKIE_SECURE=true",
+        ),
+        (builder().set("public_url", "http://shop.example.com"), "settings.secure", Failed, "do not keep it"),
+        (https(), "settings.proxy", Warning, "TRUST_PROXY="),
+        (
+            https().set("cookie.name", "sid").set("cookie.secure", "auto"),
+            "settings.proxy",
+            Warning,
+            "the cookie is not Secure",
+        ),
+        (
+            builder().set("session.timeout", 7_200_000).set("session.absolute_timeout", 3_600_000),
+            "settings.timeouts",
+            Warning,
+            "never counts",
+        ),
+    ];
+    for (number, (builder, name, verdict, text)) in cases.into_iter().enumerate() {
+        let found = troubles(builder);
+        let [(found_name, found_verdict, found_text)] = &found[..] else {
+            panic!("case {number}: expected {name} alone, found {found:?}")
+        };
+        assert_eq!((*found_name, *found_verdict), (name, verdict), "case {number}");
+        assert!(found_text.contains(text), "case {number}: {found_text}");
     }
 }

@@ -7,6 +7,7 @@ mod devices;
 mod gorilla;
 mod interleaving;
 mod lifecycle;
+mod operators;
 mod secrets;
 mod shared;
 mod single_use;

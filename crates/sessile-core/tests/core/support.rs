@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use sessile_core::codec::Secret;
 use sessile_core::{
-    Alignment, Clock, Config, Device, End, EndedSession, Ending, Error, Exchange, Fate, Handle, MemoryStore, Page,
-    Record, Registry, RequestHead, Search, Seen, Session, Sessions, SetCookie, SignIn, SignedIn, Store, StoreKey,
-    Sweep, Tidied, Tidy, UserId, Written,
+    Action, Alignment, Clock, Config, Device, End, EndedSession, Ending, Error, Exchange, Fate, Handle, MemoryStore,
+    Operations, Operator, Page, Record, Registry, RequestHead, Search, SecretUse, Seen, Session, Sessions, SetCookie,
+    SignIn, SignedIn, Store, StoreKey, Sweep, Tidied, Tidy, UserId, Written,
 };
 
 pub(crate) const SECRET: &str = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
@@ -289,8 +289,48 @@ impl Store for Spy {
         Store::sweep(&self.rows)
     }
 
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
+    }
+
     fn description(&self) -> String {
         "spied memory".into()
+    }
+}
+
+/// Not in the log, but it can fail.
+#[async_trait]
+impl Operations for Spy {
+    async fn add_operator(&self, operator: &Operator) -> Result<bool, Error> {
+        self.rows.add_operator(operator).await
+    }
+
+    async fn operators(&self) -> Result<Vec<Operator>, Error> {
+        self.rows.operators().await
+    }
+
+    async fn remove_operator(&self, name: &str) -> Result<bool, Error> {
+        self.rows.remove_operator(name).await
+    }
+
+    async fn record(&self, action: &Action) -> Result<(), Error> {
+        self.rows.record(action).await
+    }
+
+    async fn actions(&self, before: Option<i64>, limit: u32) -> Result<Vec<(i64, Action)>, Error> {
+        self.rows.actions(before, limit).await
+    }
+
+    async fn note_secrets(&self, uses: &[SecretUse]) -> Result<(), Error> {
+        let failing = *self.failing.lock().unwrap();
+        match failing {
+            Some(("note_secrets", error)) => Err(error()),
+            _ => self.rows.note_secrets(uses).await,
+        }
+    }
+
+    async fn secrets(&self) -> Result<Vec<SecretUse>, Error> {
+        self.rows.secrets().await
     }
 }
 

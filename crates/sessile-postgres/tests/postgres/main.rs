@@ -8,12 +8,17 @@
 )]
 
 mod contract;
+mod examine;
 mod failures;
 mod http;
+mod migrate;
+mod operations;
+mod pgbouncer;
 mod reads;
 mod registry;
 mod registry_tables;
 mod signed_in;
+mod stats;
 mod table;
 mod time;
 mod tls;

@@ -5,7 +5,7 @@ use sessile_postgres::PostgresStore;
 use sessile_testkit::postgres::{Cluster, Database};
 
 /// A certificate authority's certificate, and a server certificate and key that it issued for this host; all PEM.
-fn certificates(host: &str) -> [String; 3] {
+pub(crate) fn certificates(host: &str) -> [String; 3] {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "another program's lock is held for real time")]
 
 mod crowd;
+mod examine;
 
 mod model;
 mod opening;

@@ -1,0 +1,248 @@
+//! `sessile list`, `show`, `history` and `revoke`.
+
+use std::process::Command;
+
+use insta::assert_snapshot;
+use serde_json::Value;
+use sessile::{SqliteStore, Store as _};
+use sessile_testkit::http::Browser;
+
+use crate::support::{Directory, Place, sign_in, sign_in_as, stderr, steady};
+
+async fn operators_see_and_end_sessions(place: &Place) {
+    let demo = place.demo();
+    let browsers: Vec<_> = (0..3).map(|_| Browser::new(&demo.url)).collect();
+    for browser in &browsers[..2] {
+        assert_eq!(sign_in(browser).await.status, 303);
+    }
+    let form = browsers[2].post("/sign-in").header("Content-Type", "application/x-www-form-urlencoded");
+    let form = form.header("User-Agent", "<script>");
+    assert_eq!(form.body("user=grace&password=compiler").send().await.status, 303);
+
+    let users = |listed: &[Value]| -> Vec<String> {
+        listed.iter().map(|session| session["user"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(users(&place.listed(&["list"])), ["grace", "ada", "ada"]);
+    let ada = place.listed(&["list", "--user", "ada"]);
+    assert_eq!((ada.len(), &ada[0]["status"], &ada[0]["ip"]), (2, &"active".into(), &"127.0.0.1".into()));
+    for (words, count) in [
+        (&["list", "--ip", "127.0.0.0/8"][..], 3),
+        (&["list", "--ip", "10.0.0.1"], 0),
+        (&["list", "--since", "1h"], 3),
+        (&["list", "--since", "2100-01-01T00:00:00Z"], 0),
+        (&["list", "--status", "revoked"], 0),
+        (&["list", "--limit", "2"], 2),
+    ] {
+        assert_eq!(place.listed(words).len(), count, "{words:?}");
+    }
+    let (code, table, more) = place.run(&["list", "--limit", "1"]);
+    assert!(code == Some(0) && table.starts_with("HANDLE ") && table.contains("grace"), "{table}");
+    let after = more.trim().strip_prefix("more: --after ").unwrap();
+    assert_eq!(users(&place.listed(&["list", "--after", after])), ["ada", "ada"]);
+
+    let grace = place.listed(&["list", "--user", "grace"])[0]["handle"].as_str().unwrap().to_owned();
+    let (_, shown, _) = place.run(&["show", &grace]);
+    assert!(shown.contains("user") && shown.contains("grace") && shown.contains("<script>"), "{shown}");
+    let shown = &place.listed(&["show", &grace])[0];
+    assert!(shown["data"]["cookie"].as_str().unwrap().ends_with(" bytes"), "{shown}");
+    let shown = &place.listed(&["show", &grace, "--data"])[0];
+    assert_eq!(shown["data"]["cookie"]["path"], "/");
+
+    let refused = place.run(&["revoke", &grace]);
+    assert!(refused.0 == Some(2) && refused.2.contains("expected --yes"), "{refused:?}");
+    let dry = place.run(&["revoke", &grace, "--dry-run"]);
+    assert!(dry.0 == Some(0) && dry.2.contains("this would end 1 session\n"), "{dry:?}");
+    assert!(browsers[2].get("/").send().await.text().contains("Grace Hopper"));
+    let done = place.run(&["revoke", &grace, "--yes", "--reason", "lost phone"]);
+    assert!(done.0 == Some(0) && done.2.contains("ended: 1 session\n"), "{done:?}");
+    assert!(!browsers[2].get("/").send().await.text().contains("Grace Hopper"));
+    assert_eq!(place.run(&["revoke", &grace, "--yes"]).0, Some(1), "it has ended");
+    let history = place.listed(&["history", "--user", "grace"]);
+    assert_eq!((&history[0]["status"], &history[0]["reason"]), (&"revoked".into(), &"lost phone".into()));
+
+    let keep = ada[1]["handle"].as_str().unwrap();
+    assert_eq!(place.run(&["revoke", "--user", "ada", "--keep", keep, "--yes"]).0, Some(0));
+    assert_eq!(place.listed(&["list"])[0]["handle"], keep);
+    assert_eq!(place.run(&["revoke", "--everyone", "--yes"]).0, Some(0));
+    for browser in &browsers {
+        assert!(!browser.get("/").send().await.text().contains("Your devices"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_and_end_sessions_in_sqlite() {
+    operators_see_and_end_sessions(&Place::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_and_end_sessions_in_postgresql() {
+    operators_see_and_end_sessions(&Place::postgres().await).await;
+}
+
+#[test]
+fn what_an_operator_types_wrongly_is_said() {
+    let directory = Directory::new();
+    for (words, code, told) in [
+        (&["list"][..], 2, "set DATABASE_URL, or name one with --store URL"),
+        (&["list", "--store", "sqlite:missing.sqlite"], 2, "found none at missing.sqlite"),
+        (
+            &["list", "--store", "redis://me:hunter2@db"],
+            2,
+            "--store: expected postgres://… or sqlite:PATH, found redis:…",
+        ),
+        (
+            &["list", "--store", "hunter2"],
+            2,
+            "--store: expected postgres://… or sqlite:PATH, found something else, not",
+        ),
+        (&["list", "--store", "sqlite:"], 2, "--store: expected postgres://… or sqlite:PATH, found sqlite:…"),
+        (&["list", "--status", "asleep"], 2, "possible values: active, ended"),
+        (&["list", "--limit", "0"], 2, "--limit"),
+        (&["revoke"], 2, "--user <USER>|--before <TIME>|--everyone"),
+        (&["revoke", "--user", "a", "--everyone"], 2, "cannot be used with"),
+        (&["revoke", "--keep", "x", "--everyone"], 2, "cannot be used with"),
+        (&["show"], 2, "<HANDLE>"),
+    ] {
+        let output = directory.sessile(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(told), "{told:?} is not in {}", stderr(&output));
+    }
+    let mut down = directory.sessile(&["list"]);
+    let output = down.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/x").output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+}
+
+/// As other programs write the URL of a file, and what was typed before what is set.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_found_by_every_spelling_and_what_is_typed_wins() {
+    let place = Place::sqlite();
+    let demo = place.demo();
+    assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    let whole = place.directory.0.join("x.sqlite");
+    for url in [
+        "sqlite:x.sqlite",
+        "sqlite://x.sqlite",
+        &format!("sqlite:{}", whole.display()),
+        &format!("sqlite://{}", whole.display()),
+    ] {
+        let mut list = place.directory.sessile(&["list", "--store", url]);
+        let output = list.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/x").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{url}: {}", stderr(&output));
+    }
+}
+
+/// What people and programs see of the same sessions, whatever the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_store_is_shown_in_the_same_way() {
+    const CHROME: &str =
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36";
+    for place in Place::both().await {
+        let demo = place.demo();
+        assert_eq!(sign_in_as(&Browser::new(&demo.url), "grace", "compiler", CHROME).await.status, 303);
+        assert_eq!(sign_in_as(&Browser::new(&demo.url), "ada", "analytical", "Fish/1").await.status, 303);
+        let ada = place.listed(&["list", "--user", "ada"])[0]["handle"].as_str().unwrap().to_owned();
+        let said = |words: &[&str]| {
+            let (code, out, err) = place.run(words);
+            steady(&format!("exit code {}\n--- standard output\n{out}--- standard error\n{err}", code.unwrap()))
+        };
+        for (name, words) in [
+            ("list", &["list"][..]),
+            ("list_json", &["list", "--json"]),
+            ("list_page", &["list", "--limit", "1"]),
+            ("list_nothing", &["list", "--user", "nobody"]),
+            ("show", &["show", &ada]),
+            ("show_json", &["show", &ada, "--json"]),
+            ("explain", &["explain", &ada]),
+            ("revoke_dry_run", &["revoke", &ada, "--dry-run"]),
+            ("revoke_everyone_dry_run", &["revoke", "--everyone", "--dry-run"]),
+            ("revoke_unasked", &["revoke", "--user", "ada"]),
+            ("revoke", &["revoke", &ada, "--yes", "--reason", "lost phone"]),
+            ("revoke_again", &["revoke", &ada, "--yes"]),
+            ("explain_revoked", &["explain", &ada]),
+            ("history", &["history", "--user", "ada"]),
+            ("history_json", &["history", "--user", "ada", "--json"]),
+            ("list_any", &["list", "--status", "any"]),
+            ("revoke_everyone", &["revoke", "--everyone", "--yes"]),
+        ] {
+            assert_snapshot!(name, said(words));
+        }
+    }
+}
+
+/// What somebody answers on a terminal.
+fn answered(place: &Place, words: &str, answer: &str) -> (Option<i32>, String) {
+    let typed = format!("echo {answer} | script -qec 'exec {} {words}' /dev/null", env!("CARGO_BIN_EXE_sessile"));
+    let mut script = Command::new("sh");
+    script.args(["-c", &typed]).current_dir(&place.directory.0).env_clear();
+    script.env("PATH", "/usr/bin:/bin").env("NO_COLOR", "1").env("DATABASE_URL", "sqlite:x.sqlite");
+    let output = script.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_it_asks_and_does_what_the_answer_says() {
+    let place = Place::sqlite();
+    let demo = place.demo();
+    for _ in 0..22 {
+        assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    }
+    let (code, said) = answered(&place, "revoke --user ada", "n");
+    assert!(code == Some(1) && said.contains("About to end 22 sessions. Go on? [y/N]"), "{said}");
+    assert!(said.contains("… and 2 more") && said.contains("nothing was changed"), "{said}");
+    assert_eq!(place.listed(&["list"]).len(), 22);
+    let (code, said) = answered(&place, "revoke --user ada", "y");
+    assert!(code == Some(0) && said.contains("ended: 22 sessions"), "{said}");
+    assert_eq!(place.listed(&["list"]).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_sessions_is_written_into_the_audit() {
+    let place = Place::sqlite();
+    let demo = place.demo();
+    for _ in 0..3 {
+        assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    }
+    let handle = place.listed(&["list"])[0]["handle"].as_str().unwrap().to_owned();
+    place.run(&["revoke", &handle, "--yes", "--reason", "lost phone"]);
+    place.run(&["revoke", "--user", "ada", "--dry-run"]);
+    place.command(&["revoke", "--user", "ada", "--yes"]).env_remove("USER").env("LOGNAME", "eve").output().unwrap();
+    place.command(&["revoke", "--everyone", "--yes"]).env_remove("USER").output().unwrap();
+    let store = SqliteStore::builder(place.directory.0.join("x.sqlite")).open().await.unwrap();
+    let actions = store.operations().unwrap().actions(None, 10).await.unwrap();
+    let told: Vec<_> =
+        actions.iter().map(|(_, one)| (&*one.actor, &*one.action, one.sessions, one.reason.as_deref())).collect();
+    assert_eq!(
+        told,
+        [
+            ("unknown@cli", "everyone.revoke", 0, None),
+            ("eve@cli", "user.revoke", 2, None),
+            ("grace@cli", "session.revoke", 1, Some("lost phone")),
+        ]
+    );
+    assert_eq!((&*actions[2].1.target, &*actions[1].1.target), (&*handle, "ada"));
+}
+
+/// A role that may use the tables and make none.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_into_the_audit_is_done_all_the_same() {
+    let place = Place::postgres().await;
+    let demo = place.demo();
+    assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    let url = place.database.as_ref().unwrap().url().to_owned();
+    let role = format!("app_{}", url.rsplit('/').next().unwrap().split('?').next().unwrap());
+    place
+        .sql(&format!(
+            "CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+             GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}"
+        ))
+        .await;
+    let mut revoke = place.command(&["revoke", "--user", "ada", "--yes"]);
+    let output = revoke.env("DATABASE_URL", url.replace("postgres@", &format!("{role}@"))).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("warning: it is done, but could not be written into the audit"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(place.listed(&["list"]).len(), 0);
+}

@@ -1,0 +1,238 @@
+//! The tables: there, of the right shape, ours to use, and with indexes that the server really uses.
+
+use sessile_core::{Check, Error};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+use super::Look;
+use crate::names::{qualified, quote};
+use crate::operations::OperationNames;
+use crate::registry_table::{self, Layout, RegistryNames, Use, usage};
+use crate::rows::get;
+use crate::sql::Names;
+use crate::table;
+use crate::transaction::Values;
+
+const TABLE: &str = "postgres.table";
+const COLUMNS: &str = "postgres.columns";
+const KEY: &str = "postgres.primary_key";
+const EXPIRE: &str = "postgres.expire_index";
+const REGISTRY: &str = "postgres.registry";
+const PRIVILEGES: &str = "postgres.privileges";
+
+/// A table with more rows than this is not read from its beginning when there is an index.
+const LARGE: f32 = 10_000.0;
+
+/// The tables that were found.
+pub(super) struct Found {
+    pub(super) names: Names,
+    pub(super) expire: String,
+    /// The name of the sessions' table, as it was given.
+    pub(super) table: String,
+}
+
+/// Looks at the tables; `None` when they cannot be used.
+pub(super) async fn examine(look: &Look<'_>, checks: &mut Vec<Check>) -> Result<Option<Found>, Error> {
+    let settings = look.store.settings();
+    let names = registry_table::names(settings)?;
+    let name = qualified(settings.schema.as_deref(), &settings.table);
+    let Some(found) = sessions(look, &name, checks).await? else { return Ok(None) };
+    let data = qualified(Some(&found.schema), &settings.table);
+    let layouts = registry_table::layouts(&found.schema, &names);
+    let shared = registry(look, &layouts, checks).await?;
+    let used = usage(&look.client, &data, "sid", &["expire"]).await?;
+    let operations = OperationNames::new(&found.schema, &names.registry);
+    let found = Found { names: all_names(&found, &names, data), expire: found.expire, table: settings.table.clone() };
+    let may = privileges(look, &operations.all_tables(&found.names), checks).await?;
+    checks.push(primary_key(&found.names.data, &used));
+    if !may || !shared || !used.is_unique {
+        return Ok(None);
+    }
+    checks.push(expire_index(look, &found.names.data, &used).await?);
+    Ok(Some(found))
+}
+
+fn all_names(found: &table::Found, names: &RegistryNames, data: String) -> Names {
+    let [registry, cutoffs, moves] =
+        [&names.registry, &names.cutoffs, &names.moves].map(|name| qualified(Some(&found.schema), name));
+    Names { data, registry, cutoffs, moves, sess: found.sess.clone() }
+}
+
+/// The table of sessions: there, and with the columns it has to have.
+async fn sessions(look: &Look<'_>, name: &str, checks: &mut Vec<Check>) -> Result<Option<table::Found>, Error> {
+    // A schema that this role may not look into is an error of the catalogue's.
+    if let Err(failure) = look.query("SELECT to_regclass($1)::text", &[(&name, Type::TEXT)]).await {
+        if !failure.is(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            return Err(failure.into());
+        }
+        let role = role(look).await?;
+        let schema = quote(look.store.settings().schema.as_deref().unwrap_or("public"));
+        checks.push(Check::failed(
+            PRIVILEGES,
+            format!("The role {role} may not use the schema {schema}."),
+            format!("As its owner: GRANT USAGE ON SCHEMA {schema} TO {role};"),
+        ));
+        return Ok(None);
+    }
+    match table::find(&look.client, name).await {
+        Ok(None) => {
+            checks.push(missing(TABLE, name));
+            Ok(None)
+        }
+        Ok(Some(found)) => {
+            checks.push(Check::good(
+                TABLE,
+                format!("The table {name} is there, in the schema {}.", quote(&found.schema)),
+            ));
+            checks.push(Check::good(COLUMNS, format!("sess is {}, expire is {}.", found.sess, found.expire)));
+            Ok(Some(found))
+        }
+        Err(error) => refused(COLUMNS, error).map(|check| {
+            checks.push(check);
+            None
+        }),
+    }
+}
+
+fn missing(check: &'static str, name: &str) -> Check {
+    Check::failed(
+        check,
+        format!("The table {name} is missing."),
+        "Run sessile migrate, or start the application once as a role that may create tables.",
+    )
+}
+
+/// A refusal in words as a check. Such a sentence says what to do behind a semicolon.
+fn refused(name: &'static str, error: Error) -> Result<Check, Error> {
+    if !error.is_config() {
+        return Err(error);
+    }
+    let text = error.to_string();
+    let (finding, remedy) = text.split_once("; ").unwrap_or((&text, "Look at the table's definition."));
+    Ok(Check::failed(name, format!("{finding}."), remedy))
+}
+
+async fn role(look: &Look<'_>) -> Result<String, Error> {
+    let row = look.ask("SELECT current_user::text", &[]).await?;
+    get::<&str>(&row, 0).map(quote)
+}
+
+/// The registry's tables; whether all can be used.
+async fn registry(look: &Look<'_>, layouts: &[Layout<'_>], checks: &mut Vec<Check>) -> Result<bool, Error> {
+    let mut unindexed = Vec::new();
+    for table in layouts {
+        let name = &table.quoted;
+        let check = match table.find(&look.client).await {
+            Ok(None) => missing(REGISTRY, name),
+            Err(error) => refused(REGISTRY, error)?,
+            Ok(Some(())) => {
+                let used = usage(&look.client, name, table.key(), &table.indexed()).await?;
+                unindexed.extend(used.unindexed.iter().map(|column| format!("{name} ({})", quote(column))));
+                if used.is_unique {
+                    continue;
+                }
+                no_key(REGISTRY, name, table.key())
+            }
+        };
+        checks.push(check);
+        return Ok(false);
+    }
+    checks.push(if unindexed.is_empty() {
+        Check::good(REGISTRY, format!("The registry {} and its two tables are there.", layouts[0].quoted))
+    } else {
+        let remedies: Vec<_> = unindexed.iter().map(|on| format!("CREATE INDEX CONCURRENTLY ON {on};")).collect();
+        Check::warning(
+            REGISTRY,
+            format!("Lists of sessions read whole tables: there is no index on {}.", unindexed.join(", ")),
+            remedies.join(" "),
+        )
+    });
+    Ok(true)
+}
+
+fn no_key(check: &'static str, name: &str, key: &str) -> Check {
+    Check::failed(
+        check,
+        format!("The table {name} has no primary key on {key}: a row can be there twice."),
+        format!("ALTER TABLE {name} ADD PRIMARY KEY ({key});"),
+    )
+}
+
+fn primary_key(data: &str, used: &Use) -> Check {
+    if used.is_unique { Check::good(KEY, "sid is the table's key.") } else { no_key(KEY, data, "sid") }
+}
+
+/// Whether this role may do with the tables what a store does.
+async fn privileges(look: &Look<'_>, tables: &[String], checks: &mut Vec<Check>) -> Result<bool, Error> {
+    const REFUSED: &str = "SELECT name, array_to_string(ARRAY( \
+          SELECT privilege FROM unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege \
+          WHERE NOT has_table_privilege(to_regclass(name), privilege)), ', ') \
+        FROM unnest($1) AS name WHERE to_regclass(name) IS NOT NULL";
+    let role = role(look).await?;
+    let (mut findings, mut remedies) = (Vec::new(), Vec::new());
+    for row in look.query(REFUSED, &[(&tables, Type::TEXT_ARRAY)]).await? {
+        let (table, refused): (&str, &str) = (get(&row, 0)?, get(&row, 1)?);
+        if !refused.is_empty() {
+            findings.push(format!("{refused} on {table}"));
+            remedies.push(format!("GRANT {refused} ON {table} TO {role};"));
+        }
+    }
+    let may = findings.is_empty();
+    checks.push(if may {
+        Check::good(PRIVILEGES, format!("The role {role} may read and write all tables."))
+    } else {
+        let finding = format!("The role {role} has no {}.", findings.join(", no "));
+        Check::failed(PRIVILEGES, finding, format!("As their owner: {}", remedies.join(" ")))
+    });
+    Ok(may)
+}
+
+/// Whether the sweeper finds what has expired through an index. On a small table the server rightly reads all of it, so
+/// then it is asked what it would do otherwise.
+async fn expire_index(look: &Look<'_>, data: &str, used: &Use) -> Result<Check, Error> {
+    let remedy = format!("CREATE INDEX CONCURRENTLY ON {data} (expire); or sessile migrate");
+    if !used.unindexed.is_empty() {
+        let finding = "There is no valid index on expire: every sweep reads the whole table.";
+        return Ok(Check::warning(EXPIRE, finding, remedy));
+    }
+    let rows: f32 = get(&look.ask(ROWS, &[(&data, Type::TEXT)]).await?, 0)?;
+    let usual = plan(look, data, "on").await?;
+    if is_by_index(&usual) {
+        return Ok(Check::good(EXPIRE, format!("Sweeping uses it: {usual}.")));
+    }
+    let forced = plan(look, data, "off").await?;
+    Ok(match (is_by_index(&forced), rows > LARGE) {
+        (true, false) => Check::good(EXPIRE, format!("Sweeping will use it when the table is larger: {forced}.")),
+        (true, true) => Check::warning(
+            EXPIRE,
+            format!("There is an index on expire, and of {rows} rows the server would still read all: {usual}."),
+            format!("ANALYZE {data};"),
+        ),
+        (false, _) => {
+            Check::warning(EXPIRE, format!("The index on expire is not used for sweeping: {forced}."), remedy)
+        }
+    })
+}
+
+const ROWS: &str = "SELECT reltuples FROM pg_catalog.pg_class WHERE oid = to_regclass($1)";
+
+fn is_by_index(plan: &str) -> bool {
+    plan.contains("Index")
+}
+
+/// How the server would read what has expired, its steps in one line.
+async fn plan(look: &Look<'_>, data: &str, seqscan: &str) -> Result<String, Error> {
+    let explain = format!(
+        "EXPLAIN (COSTS OFF) SELECT sid::text FROM {data} WHERE expire < to_timestamp(0) ORDER BY expire LIMIT 1000"
+    );
+    let none: Values<'_> = &[];
+    look.query("BEGIN", none).await?;
+    look.query(&format!("SET LOCAL enable_seqscan = {seqscan}"), none).await?;
+    let steps = look.query(&explain, none).await;
+    look.query("ROLLBACK", none).await?;
+    let steps = steps?;
+    let lines: Vec<&str> = steps.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
+    // The step that says where the rows come from: the index behind a bitmap, or else the scan.
+    let step = ["Index", "Scan"].into_iter().find_map(|word| lines.iter().find(|line| line.contains(word)));
+    Ok(step.map_or(String::new(), |step| step.trim_start_matches([' ', '-', '>']).to_owned()))
+}

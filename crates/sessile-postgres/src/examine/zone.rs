@@ -1,0 +1,70 @@
+//! Time zones. In a column of type `timestamp` a value means what the writer's zone makes of it, so whoever writes in
+//! another zone means another moment, and a zone with daylight saving has an hour twice each autumn.
+
+use sessile_core::{Check, Error};
+use tokio_postgres::types::Type;
+
+use super::Look;
+use super::tables::Found;
+use crate::rows::get;
+
+const NAME: &str = "postgres.time_zone";
+
+/// What is set for roles that write the table, and for the database. Roles are named as they are.
+const SETTINGS: &str = "SELECT coalesce('the role ' || quote_ident(r.rolname), 'the database'), split_part(setting, '=', 2) \
+    FROM pg_catalog.pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) AS setting \
+    LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole \
+    WHERE lower(split_part(setting, '=', 1)) = 'timezone' \
+      AND s.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
+      AND (s.setrole = 0 OR has_table_privilege(s.setrole, to_regclass($1), 'INSERT')) ORDER BY 1, 2";
+
+/// The connection's zone, where it is set, and whether its distance from UTC changes in the course of a year.
+const ZONE: &str = "SELECT setting, source, reset_val, \
+      (SELECT count(DISTINCT date_part('timezone', at)) > 1 \
+       FROM generate_series(now() - interval '1 year', now(), interval '1 month') AS at) \
+    FROM pg_catalog.pg_settings WHERE name = 'TimeZone'";
+
+pub(super) async fn examine(look: &Look<'_>, found: &Found, checks: &mut Vec<Check>) -> Result<(), Error> {
+    let row = look.ask(ZONE, &[]).await?;
+    let (zone, source): (&str, &str) = (get(&row, 0)?, get(&row, 1)?);
+    if found.expire == "timestamp with time zone" {
+        checks.push(Check::good(
+            NAME,
+            format!("expire is timestamptz: right in every zone. This connection's is {zone}."),
+        ));
+        return Ok(());
+    }
+    let mut others = Vec::new();
+    for row in look.query(SETTINGS, &[(&found.names.data, Type::TEXT)]).await? {
+        let (whose, other): (&str, &str) = (get(&row, 0)?, get(&row, 1)?);
+        if !is_same(zone, other) {
+            others.push(format!("{whose} has {other}"));
+        }
+    }
+    checks.push(judge(zone, source, get(&row, 3)?, &others));
+    Ok(())
+}
+
+fn judge(zone: &str, source: &str, has_summer: bool, others: &[String]) -> Check {
+    const REMEDY: &str = "sessile migrate --timestamptz";
+    let here = format!("expire is timestamp without zone, and this connection's zone is {zone} (set by: {source})");
+    if !others.is_empty() {
+        let finding = format!("{here}, while {}: what one writes the other reads as another time.", others.join(", "));
+        return Check::warning(NAME, finding, format!("{REMEDY}, or the same TimeZone for all of them"));
+    }
+    if has_summer {
+        let finding =
+            format!("{here}, which has daylight saving: each autumn an hour is there twice, and ends in it shift.");
+        return Check::warning(NAME, finding, REMEDY);
+    }
+    Check::good(NAME, format!("{here}, which never changes."))
+}
+
+/// Whether both names are of one zone, as far as names tell.
+fn is_same(one: &str, other: &str) -> bool {
+    let plain = |name: &str| {
+        let name = name.trim_matches(['"', '\'']).to_lowercase();
+        if ["utc", "etc/utc", "gmt", "etc/gmt", "zulu", "etc/zulu"].contains(&&*name) { "utc".into() } else { name }
+    };
+    plain(one) == plain(other)
+}

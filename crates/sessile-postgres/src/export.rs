@@ -1,0 +1,112 @@
+//! Taking sessions out, to move them to another store: page after page by primary key, so that a table of any size is read
+//! in constant memory and each page costs the same.
+
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use sessile_core::{CutOff, End, Ending, Error, Imported, Piece, Place, StoreKey, Transfer, UserId};
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::PostgresStore;
+use crate::private::Private;
+use crate::rows::{DEVICE, count, device, get};
+use crate::sql::Names;
+use crate::time::{moment, time, whole_seconds};
+
+/// How many kinds of pieces there are.
+const KINDS: u8 = 5;
+
+/// What is before every handle there can be. Any text is after the empty one.
+const FIRST_HANDLE: &str = "00000000-0000-0000-0000-000000000000";
+
+/// The statement for the next pieces of a kind. Each row begins with its place.
+fn next(names: &Names, kind: u8) -> String {
+    let Names { data, registry, cutoffs, moves, .. } = names;
+    match kind {
+        0 => format!(
+            "SELECT sid::text, sess::text, date_part('epoch', expire::timestamptz) FROM {data} \
+             WHERE sid > $1 AND expire >= to_timestamp($3) ORDER BY sid LIMIT $2"
+        ),
+        // Who ends a session by hand may forget to say when, and must not bring it back to life.
+        1 => format!(
+            "SELECT {DEVICE}, r.sid FROM ( \
+               SELECT id, sid, user_id, ip_address, user_agent, device, auth_method, created_at, authenticated_at, \
+                 last_seen_at, expires_at, status, end_reason, provider_session, \
+                 CASE WHEN status <> 'active' THEN coalesce(logged_out_at, updated_at) END AS logged_out_at \
+               FROM {registry}) r \
+             WHERE r.id > $1::text::uuid ORDER BY r.id LIMIT $2"
+        ),
+        2 => format!(
+            "SELECT user_id, date_part('epoch', not_before) FROM {cutoffs} \
+             WHERE user_id > $1 AND not_before IS NOT NULL ORDER BY user_id LIMIT $2"
+        ),
+        3 => format!(
+            "SELECT user_id, date_part('epoch', not_before), swept, date_part('epoch', coalesce(revoked_at, not_before)), \
+               end_reason \
+             FROM {cutoffs} WHERE user_id = $1 AND not_before IS NOT NULL LIMIT $2"
+        ),
+        _ => format!(
+            "SELECT sid::text, moved_to::text, date_part('epoch', moved_at) FROM {moves} \
+             WHERE sid > $1 ORDER BY sid LIMIT $2"
+        ),
+    }
+}
+
+/// The piece in a row; `None` for a session that cannot be read.
+fn piece(kind: u8, row: &Row) -> Result<Option<Piece>, Error> {
+    let key = |at| get::<&str>(row, at).map(StoreKey::stored);
+    let piece = match kind {
+        0 => {
+            let session =
+                Piece::Session { key: key(0)?, document: get::<&str>(row, 1)?.into(), expires_at: time(get(row, 2)?) };
+            return Ok(session.check().is_ok().then_some(session));
+        }
+        1 => Piece::Device(get::<Option<&str>>(row, 14)?.map(StoreKey::stored), device(row)?),
+        2 => Piece::OwnerCutOff(UserId::from(get::<&str>(row, 0)?), moment(get(row, 1)?)),
+        3 => {
+            let reason = get::<Option<&str>>(row, 4)?.map(Box::from);
+            let ending = Ending { end: End::Revoked, at: moment(get(row, 3)?), reason };
+            Piece::CutOff(CutOff { before: moment(get(row, 1)?), swept: get(row, 2)? }, ending)
+        }
+        _ => Piece::Moved(key(0)?, key(1)?, moment(get(row, 2)?)),
+    };
+    Ok(Some(piece))
+}
+
+/// Where the pieces after these begin.
+fn place_after(from: &Place, rows: &[Row], limit: u32) -> Result<Option<Place>, Error> {
+    match rows.last() {
+        Some(last) if from.kind != 3 && rows.len() == limit as usize => {
+            Ok(Some(Place { kind: from.kind, after: Some(get::<&str>(last, 0)?.into()) }))
+        }
+        _ => Ok(Some(Place { kind: from.kind + 1, after: None }).filter(|next| next.kind < KINDS)),
+    }
+}
+
+#[async_trait]
+impl Transfer for PostgresStore {
+    async fn export(&self, from: &Place, now: SystemTime, limit: u32) -> Result<(Vec<Piece>, Option<Place>), Error> {
+        let sql = next(&self.table().await?.names, from.kind);
+        let first = if from.kind == 1 { FIRST_HANDLE } else { "" };
+        let after = Private(from.after.as_deref().unwrap_or(first));
+        let (limit_, now) = (i64::from(limit), whole_seconds(now));
+        let mut values: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&after, Type::TEXT), (&limit_, Type::INT8)];
+        if from.kind == 0 {
+            values.push((&now, Type::FLOAT8));
+        }
+        let rows = self.query(&sql, &values).await?;
+        let pieces = rows.iter().filter_map(|row| piece(from.kind, row).transpose());
+        Ok((pieces.collect::<Result<_, _>>()?, place_after(from, &rows, limit)?))
+    }
+
+    async fn import(&self, pieces: &[Piece]) -> Result<Imported, Error> {
+        self.imports(pieces).await
+    }
+
+    async fn size(&self) -> Result<u64, Error> {
+        let Names { data, registry, .. } = &self.table().await?.names;
+        let sql = format!("SELECT (SELECT count(*) FROM {data}) + (SELECT count(*) FROM {registry})");
+        count(&self.query(&sql, &[]).await?, 0)
+    }
+}
