@@ -50,7 +50,7 @@ impl RedisStore {
     }
 
     /// Removes a row that is over, if it is as it was found.
-    async fn remove_found(&self, key: &StoreKey, row: &Row) -> Result<Option<Alignment>, Error> {
+    pub(crate) async fn remove_found(&self, key: &StoreKey, row: &Row) -> Result<Option<Alignment>, Error> {
         let (keys, member) = self.row_keys(key, row);
         let arguments = [key.as_str().into(), member, String::new(), row.rev.clone()];
         let answer = self.link.run(&REMOVE, &keys, &arguments).await?;
@@ -93,7 +93,7 @@ impl RedisStore {
     }
 
     /// The step that decides: the key leads home from now on.
-    async fn go_home(
+    pub(crate) async fn go_home(
         &self,
         key: &StoreKey,
         row: &Row,
@@ -115,7 +115,7 @@ impl RedisStore {
             tx.to_owned(),
             pointer_kept(millis(at), row.end).to_string(),
         ];
-        Ok(self.link.run(&LEAVE, &place.keys(), &arguments).await?.word)
+        Ok(self.link.run(&LEAVE, &place.keys_and_moves(), &arguments).await?.word)
     }
 
     /// A handle is one session's: what is registered under one that is taken gets another.

@@ -82,6 +82,8 @@ impl Arrival<'_> {
             text(&facts.device),
             text(&facts.auth_method),
             text(&facts.provider_session),
+            millis(self.device.last_seen_at).to_string(),
+            millis(self.device.expires_at).to_string(),
         ]
     }
 }
@@ -154,7 +156,7 @@ impl RedisStore {
             return Ok(false);
         }
         let name = home.device(handle.as_str());
-        let seen: Value = self.link.ask(redis::cmd("HGET").arg(&name).arg("seen").to_owned()).await?;
+        let seen: Value = self.link.ask(redis::cmd("HGET").arg(&name).arg("since").to_owned()).await?;
         let now: Option<String> = redis::from_redis_value(seen)?;
         self.arrive(home, handle, &waiting.tx, &now.unwrap_or_else(|| "0".into())).await?;
         let status: Option<String> =
@@ -172,7 +174,7 @@ impl RedisStore {
     /// Settles one way or the other what a process that died left in waiting; false when it may be under way still.
     pub(crate) async fn clear_stuck(&self, home: &Home, handle: &Handle, now: i64) -> Result<bool, Failure> {
         let mut read = redis::cmd("HMGET");
-        read.arg(home.device(handle.as_str())).arg(&["st", "tx", "src", "seen"]);
+        read.arg(home.device(handle.as_str())).arg(&["st", "tx", "src", "since"]);
         let fields: (Option<String>, Option<String>, Option<String>, Option<i64>) =
             redis::from_redis_value(self.link.ask(read).await?)?;
         let (Some("pend"), Some(tx), Some(source), Some(since)) = (fields.0.as_deref(), fields.1, fields.2, fields.3)

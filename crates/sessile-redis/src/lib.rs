@@ -65,12 +65,16 @@
 mod align;
 mod builder;
 mod device;
+mod export;
 mod failure;
+mod figures;
 mod homes;
+mod import;
 mod link;
 mod lists;
 mod moves;
 mod names;
+mod operations;
 mod registry;
 mod revoke;
 mod rows;

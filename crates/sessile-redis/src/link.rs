@@ -85,8 +85,16 @@ impl Link {
         .await
     }
 
+    /// One command that changes something, and is not sent twice.
+    pub(crate) async fn tell(&self, command: Cmd) -> Result<Value, Failure> {
+        within(self.patience, async { self.road.clone().send(&command).await }).await
+    }
+
     /// Several that change nothing, in one go, on what has this key's tag; their answers in the same order.
     pub(crate) async fn ask_together(&self, commands: &[Cmd], key: &str) -> Result<Vec<Value>, Failure> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pipeline = redis::pipe();
         for command in commands {
             pipeline.add_command(command.clone());

@@ -105,7 +105,7 @@ impl RedisStore {
             none(),
             MOVE_KEPT.to_string(),
         ];
-        Ok(self.link.run(&LEAVE, &place.keys(), &arguments).await?.word)
+        Ok(self.link.run(&LEAVE, &place.keys_and_moves(), &arguments).await?.word)
     }
 
     /// Of a session that has a user.
@@ -175,8 +175,9 @@ impl RedisStore {
 
     /// Says at the key that a device left where it went.
     pub(crate) async fn note_move(&self, from: &StoreKey, claim: &str, to: &StoreKey, at: i64) -> Result<(), Error> {
-        let arguments = [claim.to_owned(), to.as_str().into(), at.to_string(), MOVE_KEPT.to_string()];
-        self.link.run(&MOVED, &[self.names.key(from).name], &arguments).await?;
+        let arguments = [claim, to.as_str(), &at.to_string(), &MOVE_KEPT.to_string(), from.as_str()].map(str::to_owned);
+        let place = self.names.key(from);
+        self.link.run(&MOVED, &[place.name, place.moves], &arguments).await?;
         Ok(())
     }
 }

@@ -74,6 +74,8 @@ pub(crate) struct KeyPlace {
     pub(crate) member: String,
     /// The partition's copy of everyone's cut-off.
     pub(crate) all: String,
+    /// The index of what moved when.
+    pub(crate) moves: String,
 }
 
 /// Where a user's sessions are.
@@ -97,7 +99,7 @@ impl Names {
         format!("{}{kind}:{text}", self.base(partition(text)))
     }
 
-    /// One of a partition's indexes: `ends`, `gone` or `born`, or its copy of everyone's cut-off, `all`.
+    /// One of a partition's indexes: `ends`, `gone`, `born`, `cuts` or `moves`; or its copy of everyone's cut-off, `all`.
     pub(crate) fn index(&self, partition: usize, kind: &str) -> String {
         format!("{}{kind}", self.base(partition))
     }
@@ -110,11 +112,17 @@ impl Names {
             ends: format!("{base}ends"),
             member: format!("k:{text}"),
             all: format!("{base}all"),
+            moves: format!("{base}moves"),
         }
     }
 
     pub(crate) fn home(&self, owner: &str) -> Home {
         Home { owner: owner.into(), base: self.base(partition(owner)) }
+    }
+
+    /// What is kept for operators, all of it together.
+    pub(crate) fn operators(&self, what: &str) -> String {
+        format!("{}o:{what}", self.base(0))
     }
 
     /// A device in this partition, of whichever user.
@@ -136,6 +144,11 @@ impl Names {
 impl KeyPlace {
     pub(crate) fn keys(&self) -> [&str; 2] {
         [&self.name, &self.ends]
+    }
+
+    /// Those that a script takes which notes a move.
+    pub(crate) fn keys_and_moves(&self) -> [&str; 3] {
+        [&self.name, &self.ends, &self.moves]
     }
 }
 
@@ -160,15 +173,12 @@ impl Home {
         format!("{}all", self.base)
     }
 
-    fn cut(&self) -> String {
-        format!("{}c:{}", self.base, self.owner)
-    }
-
     /// The keys that every script on a home takes, in the order of `home.lua`, then the device and others.
     pub(crate) fn keys(&self, device: Option<&str>, others: &[String]) -> Vec<String> {
-        let (gone, born) = (format!("{}gone", self.base), format!("{}born", self.base));
-        let mut keys = vec![self.live(), self.past(), self.ends(), gone, born, self.cut(), self.all()];
-        keys.push(device.map_or_else(|| self.cut(), |handle| self.device(handle)));
+        let index = |kind: &str| format!("{}{kind}", self.base);
+        let mut keys =
+            vec![self.live(), self.past(), self.ends(), index("gone"), index("born"), index("cuts"), self.all()];
+        keys.push(device.map_or_else(|| self.live(), |handle| self.device(handle)));
         keys.extend(others.iter().map(|handle| self.device(handle)));
         keys
     }

@@ -105,7 +105,7 @@ impl Registry for RedisStore {
     }
 
     async fn revoke_everyone(&self, before: SystemTime, ending: &Ending) -> Result<(), Error> {
-        self.cut_everyone_off(millis(before), ending).await
+        self.cut_everyone_off(millis(before), ending).await.map(drop)
     }
 
     async fn tidy(&self, tidy: &Tidy<'_>) -> Result<Tidied, Error> {

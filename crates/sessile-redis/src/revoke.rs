@@ -75,7 +75,11 @@ impl RedisStore {
     ) -> Result<Vec<EndedSession>, Error> {
         for _ in 0..TRIES {
             let crowd = self.crowd(home, "").await?;
-            let mut arguments = vec![millis_up(ending.at).to_string(), keep.map(Handle::to_string).unwrap_or_default()];
+            let mut arguments = vec![
+                home.owner.to_string(),
+                millis_up(ending.at).to_string(),
+                keep.map(Handle::to_string).unwrap_or_default(),
+            ];
             arguments.extend(words(ending));
             arguments.push(KEPT.to_string());
             arguments.extend(crowd.iter().cloned());
@@ -109,8 +113,8 @@ impl RedisStore {
         Ok(sessions)
     }
 
-    /// Every partition has its own copy, so that a read finds it where the row is. It is in force when all have it.
-    pub(crate) async fn cut_everyone_off(&self, before: i64, ending: &Ending) -> Result<(), Error> {
+    /// Says whether that is later than what was in force. Every partition has its own copy, so that a read finds it where the row is. It is in force when all have it.
+    pub(crate) async fn cut_everyone_off(&self, before: i64, ending: &Ending) -> Result<bool, Error> {
         let [how, at, why] = words(ending);
         let arguments = [before.to_string(), how, at, why];
         let keys = (0..PARTITIONS).map(|partition| self.names.index(partition, "all"));
@@ -118,7 +122,8 @@ impl RedisStore {
             let arguments = arguments.clone();
             async move { link.run_for_good(&EVERYONE, &[key], &arguments).await }
         });
-        let is_safe = answers.await?.iter().all(|(_, is_safe)| *is_safe);
-        safe((), is_safe)
+        let answers = answers.await?;
+        let is_new = answers.iter().any(|(answer, _)| answer.word == Word::Done);
+        safe(is_new, answers.iter().all(|(_, is_safe)| *is_safe))
     }
 }

@@ -76,6 +76,10 @@ scripts! {
     HANDLE = "handle";
     NOTE = "note";
     HOLD = "hold";
+    CUT = "cut";
+    PAST = "home" "past";
+    USES = "uses";
+    GONE_TO = "gone_to";
 }
 
 /// What a script answers.

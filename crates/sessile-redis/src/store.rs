@@ -9,7 +9,9 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sessile_core::{Ending, Error, Fate, Handle, Record, Registry, Store, StoreKey, Sweep, Written};
+use sessile_core::{
+    Ending, Error, Fate, Handle, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Transfer, Written,
+};
 use sha2::{Digest, Sha256};
 
 use crate::RedisBuilder;
@@ -314,6 +316,18 @@ impl Store for RedisStore {
     }
 
     fn sweep(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+
+    fn stats(&self) -> Option<&dyn Stats> {
+        Some(self)
+    }
+
+    fn operations(&self) -> Option<&dyn Operations> {
+        Some(self)
+    }
+
+    fn transfer(&self) -> Option<&dyn Transfer> {
         Some(self)
     }
 

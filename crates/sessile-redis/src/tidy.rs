@@ -21,7 +21,7 @@ use crate::names::PARTITIONS;
 use crate::revoke::Only;
 use crate::rows::Place;
 use crate::script::{FORGET, REMOVE, SWEPT, UNCLAIM, Word};
-use crate::time::{from_millis, millis, millis_up};
+use crate::time::{KEPT, MOVED, from_millis, millis, millis_up};
 
 /// How many rows are looked at together.
 const CHUNK: usize = 100;
@@ -36,10 +36,10 @@ pub(crate) struct Cursor {
 
 /// Everyone's cut-off, as a partition has it.
 #[derive(Clone)]
-struct Everyone {
-    before: i64,
-    swept: bool,
-    ending: Ending,
+pub(crate) struct Everyone {
+    pub(crate) before: i64,
+    pub(crate) swept: bool,
+    pub(crate) ending: Ending,
 }
 
 /// A round of tidying.
@@ -179,7 +179,7 @@ impl RedisStore {
         Ok(round.tidied)
     }
 
-    async fn cut_offs(&self) -> Result<Vec<Option<Everyone>>, Failure> {
+    pub(crate) async fn cut_offs(&self) -> Result<Vec<Option<Everyone>>, Failure> {
         let ask = |all: &str| {
             let mut command = redis::cmd("HMGET");
             command.arg(all).arg(&["before", "swept", "how", "at", "why"]);
@@ -293,7 +293,7 @@ impl RedisStore {
     /// Forgets what ended long enough ago, and what still leads to it.
     async fn forget_history(&self, round: &mut Round<'_>) -> Result<(), Error> {
         let before = millis(round.tidy.now) - i64::try_from(round.tidy.history.as_millis()).unwrap_or(i64::MAX);
-        let sizes = self.sizes("gone").await?;
+        let sizes = self.trim_indexes(millis(round.tidy.now)).await?;
         let mut left = round.tidy.limit as usize;
         for partition in (0..PARTITIONS).filter(|partition| sizes[*partition] > 0) {
             let mut range = redis::cmd("ZRANGEBYSCORE");
@@ -310,6 +310,21 @@ impl RedisStore {
             }
         }
         Ok(())
+    }
+
+    /// Takes out of the indexes what nobody asks for any more, and tells how much history each partition has.
+    async fn trim_indexes(&self, now: i64) -> Result<Vec<u64>, Failure> {
+        let trim = |partition, index: &str, before: i64| {
+            let index = self.names.index(partition, index);
+            redis::cmd("ZREMRANGEBYSCORE").arg(index).arg("-inf").arg(format!("({before}")).to_owned()
+        };
+        let groups = (0..PARTITIONS).map(|partition| {
+            let gone = self.names.index(partition, "gone");
+            let count = redis::cmd("ZCARD").arg(&gone).to_owned();
+            (gone, vec![count, trim(partition, "moves", now - MOVED), trim(partition, "cuts", now - KEPT)])
+        });
+        let values = self.link.ask_groups(groups.collect()).await?.into_iter();
+        values.map(|mut values| Ok(redis::from_redis_value(values.swap_remove(0))?)).collect()
     }
 
     async fn forget(&self, partition: usize, handle: &Handle, before: i64) -> Result<bool, Error> {

@@ -1,10 +1,10 @@
 -- A user's session begins, or goes on under another key. KEYS home, the user's other devices. ARGV below, then handles.
 local mode, handle, owner, auth, now, ends, ttl, kept, key, doc, rev, by, from, read, limit, deny, tx, src, made, proof, ip,
-  agent, name, how, provider = unpack(ARGV, 1, 25)
+  agent, name, how, provider, seen, till = unpack(ARGV, 1, 27)
 limit = tonumber(limit)
 local r = call('HMGET', DEVICE, 'st', 'key', 'end', 'rev', 'by', 'made', 'how', 'ps')
 if r[1] and r[5] == by then return { 'done' } end
-local cut, all = call('GET', CUT), call('HGET', ALL, 'before')
+local cut, all = call('ZSCORE', CUTS, owner), call('HGET', ALL, 'before')
 if (cut and less(auth, cut)) or (all and less(auth, all)) then return { 'cutoff' } end
 if r[1] == 'pend' then return { 'busy' } end
 if r[1] and r[1] ~= 'live' then return { 'gone' } end
@@ -16,7 +16,7 @@ elseif r[1] then
 end
 local crowd, many = {}, 0
 if limit > 0 then
-  crowd = others(handle, now, 26)
+  crowd = others(handle, now, 28)
   if not crowd then return { 'again' } end
   many = #crowd + 1 - limit
   if many > 0 and deny == '1' then return { 'full' } end
@@ -27,7 +27,7 @@ if mode == 'move' then
   if provider == '' then provider = r[8] or '' end
 end
 call('HSET', DEVICE, 'st', 'live', 'key', key, 'doc', doc, 'rev', rev, 'end', ends, 'by', by, 'owner', owner, 'made', made,
-  'auth', auth, 'proof', proof, 'seen', now, 'till', ends, 'ip', ip, 'ua', agent, 'dev', name, 'how', how, 'ps', provider)
+  'auth', auth, 'proof', proof, 'seen', seen, 'till', till, 'since', now, 'ip', ip, 'ua', agent, 'dev', name, 'how', how, 'ps', provider)
 if not r[1] then call('HSET', DEVICE, 'kept', string.format('%.0f', tonumber(ends) + tonumber(kept))) end
 call('ZADD', LIVE, made, handle)
 call('ZADD', BORN, made, handle)

@@ -1,5 +1,5 @@
 -- Goes before the scripts on a user's sessions, after common.lua. Each takes these keys first, and then devices.
-local LIVE, PAST, ENDS, GONE, BORN, CUT, ALL, DEVICE =
+local LIVE, PAST, ENDS, GONE, BORN, CUTS, ALL, DEVICE =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 -- The end of a device. There is one, so whoever calls has seen that it lives.
 local function over(device, handle, how, at, why, kept)

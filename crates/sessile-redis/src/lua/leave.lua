@@ -1,4 +1,4 @@
--- The moment in which a row that is in nobody's name is at its new place and not here. KEYS place, ends.
+-- The moment in which a row that is in nobody's name is at its new place and not here. KEYS place, ends, moves.
 -- ARGV key, now, rev, tx, member, to, at, owner, handle, claim, ttl: to another key, or the same key in a user's name.
 local key, now, rev, tx, member, to, at, owner, handle, claim, ttl = unpack(ARGV)
 local r = call('HMGET', KEYS[1], 'st', 'key', 'end', 'rev', 'over', 'out')
@@ -10,6 +10,7 @@ call('HDEL', KEYS[1], 'st', 'key', 'doc', 'rev', 'end', 'by', 'owner', 'handle',
 call('ZREM', KEYS[2], member)
 if to ~= '' then
   call('HSET', KEYS[1], 'out', tx, 'to', to, 'at', at)
+  call('ZADD', KEYS[3], at, key)
 else
   call('HSET', KEYS[1], 'out', tx, 'owner', owner, 'handle', handle, 'claim', claim)
 end

@@ -1,10 +1,9 @@
--- KEYS home (no device), others. ARGV cut-off, handle to keep or empty, how, at, why, kept, then handles.
-local cut, kept_one, how, at, why, kept = unpack(ARGV, 1, 6)
-local crowd = others('', at, 7)
+-- KEYS home (no device), others. ARGV owner, cut-off, handle to keep or empty, how, at, why, kept, then handles.
+local owner, cut, kept_one, how, at, why, kept = unpack(ARGV, 1, 7)
+local crowd = others('', at, 8)
 if not crowd then return { 'again' } end
-local known = call('GET', CUT)
-if not known or less(known, cut) then call('SET', CUT, cut) end
-keep(CUT, kept)
+local known = call('ZSCORE', CUTS, owner)
+if not known or less(known, cut) then call('ZADD', CUTS, cut, owner) end
 local answer = { 'done' }
 for _, one in ipairs(crowd) do
   local in_flight = one.st == 'pend' and less(one.auth, cut)
