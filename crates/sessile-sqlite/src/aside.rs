@@ -7,8 +7,12 @@ use rusqlite::Connection;
 use sessile_core::Error;
 use tokio::sync::oneshot;
 
+use crate::failure;
 use crate::statements::Statements;
 use crate::store::SqliteStore;
+
+/// How much of the file such a look may keep in memory: 64 MiB, negative because SQLite would count pages else.
+const CACHE_KIB: i32 = -65_536;
 
 /// Runs this on a thread of its own. A caller that stops waiting does not stop it.
 pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
@@ -27,6 +31,11 @@ impl SqliteStore {
         query: impl FnOnce(&Statements, &Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (builder, statements) = (self.builder_of().clone(), self.statements());
-        aside(move || query(&statements, &builder.reader()?)).await?
+        let look = move || {
+            let connection = builder.reader()?;
+            connection.pragma_update(None, "cache_size", CACHE_KIB).map_err(failure::of)?;
+            query(&statements, &connection)
+        };
+        aside(look).await?
     }
 }

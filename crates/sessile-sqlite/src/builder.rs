@@ -72,7 +72,9 @@ impl SqliteBuilder {
     }
 
     /// The name of the registry, the table of who is signed in where. Default: `sessions` beside the table `session`, else the
-    /// table's name and `_registry`. Two small tables are named after it: `sessions_cutoffs` and `sessions_moves`.
+    /// table's name and `_registry`. Two small tables are named after it: `sessions_cutoffs` and `sessions_moves`; and three
+    /// that are made when something is first kept for operators: `sessions_operators`, `sessions_audit` and
+    /// `sessions_secrets`.
     pub fn registry(mut self, name: impl Into<String>) -> Self {
         self.registry = Some(name.into());
         self

@@ -22,8 +22,7 @@ pub(crate) struct Figures {
     rows: String,
     p99: String,
     expiring: String,
-    signed_in: String,
-    top: String,
+    owners: String,
     storage: String,
     names: [String; 7],
     before: String,
@@ -45,11 +44,7 @@ impl Figures {
                 r#"SELECT (unixepoch("expire") - ?1) / 60, count(*) FROM {session}
                    WHERE unixepoch("expire") >= ?1 AND unixepoch("expire") < ?1 + 60 * ?2 GROUP BY 1"#
             ),
-            signed_in: format!("SELECT count(*) FROM {}", tables.live(1)),
-            top: format!(
-                "SELECT r.user_id, count(*) FROM {} GROUP BY r.user_id ORDER BY 2 DESC, 1 LIMIT ?2",
-                tables.live(1)
-            ),
+            owners: format!("SELECT r.user_id, count(*) FROM {} GROUP BY r.user_id ORDER BY r.user_id", tables.live(1)),
             // `dbstat` knows how many pages each table and index has.
             storage:
                 "SELECT coalesce(sum(d.pgsize) FILTER (WHERE s.type = 'table' AND s.tbl_name = ?1 COLLATE NOCASE), 0), \
@@ -76,10 +71,9 @@ impl Figures {
 
     fn stats(&self, connection: &Connection, now: SystemTime, top: u32) -> rusqlite::Result<StoreStats> {
         let (mut stats, rows) = self.count_rows(connection, now)?;
-        stats.signed_in = connection.prepare(&self.signed_in)?.query_row([seconds(now)], |row| count(row, 0))?;
+        (stats.signed_in, stats.top_owners) = self.owners(connection, now, top)?;
         stats.p99_bytes = self.p99(connection, rows)?;
         stats.expiring = self.expiring(connection, now)?;
-        stats.top_owners = self.top_owners(connection, now, top)?;
         stats.storage = Some(self.storage(connection).or_else(|_| whole_file(connection))?);
         Ok(stats)
     }
@@ -118,9 +112,26 @@ impl Figures {
         Ok(expiring)
     }
 
-    fn top_owners(&self, connection: &Connection, now: SystemTime, top: u32) -> rusqlite::Result<Vec<(UserId, u64)>> {
-        let owner = |row: &Row<'_>| Ok((UserId::from(row.get::<_, String>(0)?), count(row, 1)?));
-        connection.prepare(&self.top)?.query_map(params![seconds(now), top], owner)?.collect()
+    /// How many sessions all users have, and those who have the most. The users come by name, one at a time.
+    fn owners(
+        &self,
+        connection: &Connection,
+        now: SystemTime,
+        top: u32,
+    ) -> rusqlite::Result<(u64, Vec<(UserId, u64)>)> {
+        let (mut sessions, mut most) = (0, Vec::<(UserId, u64)>::new());
+        let mut statement = connection.prepare(&self.owners)?;
+        let mut rows = statement.query([seconds(now)])?;
+        while let Some(row) = rows.next()? {
+            let own = count(row, 1)?;
+            sessions += own;
+            let place = most.partition_point(|(_, others)| *others >= own);
+            if place < top as usize {
+                most.insert(place, (UserId::from(row.get::<_, String>(0)?), own));
+                most.truncate(top as usize);
+            }
+        }
+        Ok((sessions, most))
     }
 
     fn storage(&self, connection: &Connection) -> rusqlite::Result<Storage> {

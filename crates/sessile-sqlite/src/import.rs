@@ -17,6 +17,12 @@ use crate::store::SqliteStore;
 use crate::table::quoted;
 use crate::times::{millis, millis_up, read, text};
 
+/// How much of the file is kept in memory while sessions come in: 64 MiB, negative because SQLite would count pages else.
+const CACHE_KIB: i32 = -65_536;
+
+/// How long the write-ahead log may get meanwhile before it goes back into the file: 128 MiB.
+const LOG_PAGES: u32 = 32_768;
+
 /// The statements.
 pub(crate) struct Import {
     device: String,
@@ -106,6 +112,7 @@ impl Import {
 
 impl Statements {
     fn import_all(&self, connection: &Connection, pieces: &[Piece]) -> rusqlite::Result<Imported> {
+        make_room(connection)?;
         let mut imported = Imported::default();
         for piece in pieces {
             let count = if self.take(connection, piece)? { &mut imported.written } else { &mut imported.present };
@@ -197,6 +204,14 @@ impl Statements {
         }
         Ok(is_new)
     }
+}
+
+/// Keys come in no order, so a call touches pages all over the indexes. Without room for them SQLite would write each of
+/// them several times, and again into the file after each call. A process that imports keeps the room until it closes the
+/// store.
+fn make_room(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)
 }
 
 #[async_trait]

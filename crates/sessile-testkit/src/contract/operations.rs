@@ -156,7 +156,8 @@ pub async fn uses_of_secrets_add_up(fixture: impl Fixture) {
     here.note_secrets(&[]).await.unwrap();
     let (one, two) = ([used("aaaaaaaa", 3, 50), used("bbbbbbbb", 1, 10)], [used("aaaaaaaa", 4, 20)]);
     let (a, b) = tokio::join!(here.note_secrets(&one), there.note_secrets(&two));
-    (a.unwrap(), b.unwrap());
+    a.unwrap();
+    b.unwrap();
     assert_eq!(there.secrets().await.unwrap(), [used("aaaaaaaa", 7, 50), used("bbbbbbbb", 1, 10)]);
     there.note_secrets(&[used("bbbbbbbb", 5_000_000_000, 60), used("cccccccc", 1, 50)]).await.unwrap();
     let expected = [used("bbbbbbbb", 5_000_000_001, 60), used("aaaaaaaa", 7, 50), used("cccccccc", 1, 50)];
