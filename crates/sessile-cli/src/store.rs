@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sessile::settings::{Builder, Settings};
-use sessile::{Error, Examine, PostgresBuilder, PostgresStore, Sessions, SqliteBuilder, SqliteStore};
+use sessile::{Error, Examine, PostgresBuilder, PostgresStore, RedisStore, Sessions, SqliteBuilder, SqliteStore};
 
 use crate::args::StoreArgs;
 use crate::output::Misused;
@@ -12,6 +12,7 @@ use crate::{config, secret};
 /// Where a URL leads.
 pub(crate) enum Place<'a> {
     Postgres(&'a str),
+    Redis(&'a str),
     Sqlite(PathBuf),
 }
 
@@ -20,15 +21,19 @@ impl<'a> Place<'a> {
     fn parse(url: &'a str, named: &str) -> Result<Self, Misused> {
         match url.split_once(':') {
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url)),
+            Some(("redis" | "rediss" | "valkey" | "valkeys", _)) => Ok(Self::Redis(url)),
+            Some(("redis+cluster" | "rediss+cluster" | "valkey+cluster" | "valkeys+cluster", _)) => {
+                Ok(Self::Redis(url))
+            }
             Some(("sqlite", path)) if !path.trim_start_matches('/').is_empty() => {
                 // As other programs write it: two slashes belong to the URL, a third one to the path.
                 Ok(Self::Sqlite(path.strip_prefix("//").unwrap_or(path).into()))
             }
             Some((scheme, _)) if is_scheme(scheme) => {
-                Err(Misused(format!("{named}: expected postgres://… or sqlite:PATH, found {scheme}:…")))
+                Err(Misused(format!("{named}: expected postgres://…, redis://… or sqlite:PATH, found {scheme}:…")))
             }
             _ => Err(Misused(format!(
-                "{named}: expected postgres://… or sqlite:PATH, found something else, not shown here"
+                "{named}: expected postgres://…, redis://… or sqlite:PATH, found something else, not shown here"
             ))),
         }
     }
@@ -42,6 +47,7 @@ impl<'a> Place<'a> {
     pub(crate) async fn open(&self, settings: &Settings) -> Result<Sessions, Error> {
         Ok(match self {
             Self::Postgres(url) => Sessions::new(postgres(url, settings).await?, settings.config()),
+            Self::Redis(url) => Sessions::new(RedisStore::connect(*url).await?, settings.config()),
             Self::Sqlite(path) => Sessions::new(sqlite(path, settings).await?, settings.config()),
         })
     }
@@ -96,6 +102,7 @@ pub(crate) async fn existing(settings: &Settings) -> anyhow::Result<Sessions> {
 pub(crate) fn to_examine(settings: &Settings) -> anyhow::Result<Box<dyn Examine>> {
     Ok(match Place::of(settings)?.ok_or_else(nowhere)? {
         Place::Postgres(url) => Box::new(postgres_lazily(url, settings)?),
+        Place::Redis(url) => Box::new(RedisStore::builder(url)),
         Place::Sqlite(path) => Box::new(sqlite_builder(&path, settings)),
     })
 }

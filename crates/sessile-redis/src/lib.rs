@@ -65,6 +65,7 @@
 mod align;
 mod builder;
 mod device;
+mod examine;
 mod export;
 mod failure;
 mod figures;

@@ -3,11 +3,14 @@
 
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{Cmd, Value};
-use sessile_core::Error;
+use sessile_core::{Check, Error};
 use tracing::warn;
 
 use crate::failure::Failure;
 use crate::link::{Link, Road};
+
+/// What a server does that loses nothing which it acknowledged.
+const EVERY_WRITE: &str = "append-only file, flushed with every write";
 
 /// What was found out when the store was opened.
 #[derive(Clone, Debug)]
@@ -47,6 +50,32 @@ impl Server {
             ))),
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn examine_eviction(&self) -> Check {
+        const NAME: &str = "redis.eviction";
+        const REMEDY: &str = "set maxmemory-policy to noeviction, and give the server memory enough";
+        match self.eviction.iter().find(|policy| *policy != "noeviction") {
+            Some(policy) => {
+                let finding = format!(
+                    "The server's maxmemory-policy is {policy}: it throws live sessions away when its memory is full."
+                );
+                Check::failed(NAME, finding, REMEDY)
+            }
+            None if self.eviction.is_empty() => {
+                Check::warning(NAME, "The server does not tell what it does when its memory is full.", REMEDY)
+            }
+            None => Check::good(NAME, "The server refuses writes when its memory is full, and throws nothing away."),
+        }
+    }
+
+    pub(crate) fn examine_durability(&self) -> Check {
+        const NAME: &str = "redis.durability";
+        if self.durability == EVERY_WRITE {
+            return Check::good(NAME, "An acknowledged sign-out survives a crash of the server.");
+        }
+        let finding = format!("A crash of the server may undo the last sign-outs ({}).", self.durability);
+        Check::warning(NAME, finding, "set appendonly yes and appendfsync always, or accept the loss")
     }
 
     /// For a log line.
@@ -111,7 +140,7 @@ fn durability(settings: &[String]) -> &'static str {
         "everysec" => 1,
         _ => 2,
     }) {
-        Some("always") => "append-only file, flushed with every write",
+        Some("always") => EVERY_WRITE,
         Some("everysec") => "append-only file, flushed every second",
         _ => "append-only file, flushed when the system likes",
     }

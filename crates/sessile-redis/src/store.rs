@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sessile_core::{
-    Ending, Error, Fate, Handle, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Transfer, Written,
+    Ending, Error, Examine, Fate, Handle, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Transfer,
+    Written,
 };
 use sha2::{Digest, Sha256};
 
@@ -38,7 +39,7 @@ use crate::time::{KEPT, from_millis, millis, millis_up, pointer_kept, row_kept};
 pub struct RedisStore {
     pub(crate) link: Link,
     pub(crate) names: Names,
-    server: Server,
+    pub(crate) server: Server,
     instance: String,
     writes: AtomicU64,
     pub(crate) cursor: Mutex<Cursor>,
@@ -320,6 +321,10 @@ impl Store for RedisStore {
     }
 
     fn stats(&self) -> Option<&dyn Stats> {
+        Some(self)
+    }
+
+    fn examine(&self) -> Option<&dyn Examine> {
         Some(self)
     }
 

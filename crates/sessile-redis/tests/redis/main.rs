@@ -8,6 +8,8 @@
 )]
 
 mod contract;
+mod examine;
 mod failover;
 mod failures;
 mod sessions;
+mod tls;
