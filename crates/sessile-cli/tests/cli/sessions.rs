@@ -79,6 +79,12 @@ async fn operators_see_and_end_sessions_in_postgresql() {
     operators_see_and_end_sessions(&Place::postgres().await).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_and_end_sessions_on_redis() {
+    let server = sessile_testkit::redis::Server::start();
+    operators_see_and_end_sessions(&Place::at(server.url())).await;
+}
+
 #[test]
 fn what_an_operator_types_wrongly_is_said() {
     let directory = Directory::new();
