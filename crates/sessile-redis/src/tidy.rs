@@ -197,8 +197,13 @@ impl RedisStore {
         round: &mut Round<'_>,
     ) -> Result<bool, Error> {
         let rows = self.next_rows(cursor, CHUNK).await?;
-        for (_, member) in &rows {
-            self.tidy_row(cursor.partition, member, cut_off, round).await?;
+        // A user's session is in step with itself, unless the application says in its data whose it is.
+        let all = round.tidy.user_key.is_some() || cut_off.is_some_and(|cut_off| !cut_off.swept);
+        let waiting = if all { Vec::new() } else { self.waiting(cursor.partition, &rows).await? };
+        for (number, (_, member)) in rows.iter().enumerate() {
+            if all || member.starts_with("k:") || waiting[number] {
+                self.tidy_row(cursor.partition, member, cut_off, round).await?;
+            }
         }
         round.left = round.left.saturating_sub(rows.len());
         let is_last = rows.len() < CHUNK;
@@ -235,11 +240,6 @@ impl RedisStore {
         if let Some(key) = member.strip_prefix("k:") {
             return self.tidy_session(&StoreKey::stored(key), round).await;
         }
-        let is_waiting = self.is_waiting(partition, member).await?;
-        // A user's session is in step with itself, unless the application says in its data whose it is.
-        if cut_off.is_none_or(|cut_off| cut_off.swept) && round.tidy.user_key.is_none() && !is_waiting {
-            return Ok(());
-        }
         let Some(entry) = self.member_entry(partition, member).await? else { return Ok(()) };
         let (home, handle) = (self.names.home(entry.device.owner.as_str()), &entry.device.handle);
         if entry.pending {
@@ -258,10 +258,14 @@ impl RedisStore {
         }
     }
 
-    async fn is_waiting(&self, partition: usize, member: &str) -> Result<bool, Failure> {
-        let name = self.names.device_in(partition, member.trim_start_matches("d:"));
-        let status = self.link.ask(redis::cmd("HGET").arg(name).arg("st").to_owned()).await?;
-        Ok(redis::from_redis_value::<Option<String>>(status)?.as_deref() == Some("pend"))
+    /// Which of these rows are on their way.
+    async fn waiting(&self, partition: usize, rows: &[(i64, String)]) -> Result<Vec<bool>, Failure> {
+        let base = self.names.index(partition, "");
+        let status =
+            |(_, member): &(i64, String)| redis::cmd("HGET").arg(format!("{base}{member}")).arg("st").to_owned();
+        let values = self.link.ask_together(&rows.iter().map(status).collect::<Vec<_>>(), &base).await?;
+        let is_waiting = |value| Ok(redis::from_redis_value::<Option<String>>(value)?.as_deref() == Some("pend"));
+        values.into_iter().map(is_waiting).collect()
     }
 
     /// Makes the registry say what the session does.

@@ -166,6 +166,22 @@ async fn rows_outlive_their_end_and_are_thrown_away_at_last() {
     assert!(ttl > hour + week - 60_000 && ttl <= hour + week, "{ttl}");
 }
 
+/// What leads to a session is kept for as long as the session may last, however much longer that became.
+#[tokio::test]
+async fn a_key_leads_to_its_session_for_as_long_as_that_lives() {
+    let (server, store) = on(&[]).await;
+    sign_in(&store, "a", "alice", 1).await;
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    assert_eq!(store.touch(&key("a"), now(), now() + days(3_000)).await.unwrap(), Written::Done);
+    for part in [":k:a", handle_of(1).as_str()] {
+        for name in server.ask("KEYS *").lines().map(str::trim).filter(|name| name.ends_with(part)) {
+            let answer = server.ask(&format!("PTTL {name}"));
+            let ttl: u64 = answer.lines().next().unwrap().trim_start_matches(':').trim().parse().unwrap();
+            assert!(Duration::from_millis(ttl) > days(3_000), "{name} is kept for {ttl} ms");
+        }
+    }
+}
+
 /// The three steps of a move, as a process leaves them that dies after the first or the second.
 #[tokio::test]
 async fn whoever_dies_between_two_steps_leaves_one_live_session() {
