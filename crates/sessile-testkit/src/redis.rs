@@ -147,7 +147,8 @@ impl Server {
         }
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         let mut process = command.process_group(0).spawn().unwrap();
-        fs::write(self.directory.join("pid"), process.id().to_string()).unwrap();
+        // With the end of the line, without which the guardian's `read` reports a failure.
+        fs::write(self.directory.join("pid"), format!("{}\n", process.id())).unwrap();
         let mut ended = None;
         wait_until("the server to start", || {
             ended = process.try_wait().unwrap();
