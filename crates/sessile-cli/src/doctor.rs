@@ -10,7 +10,7 @@ use crate::output::{self, Found, Text, Tone};
 use crate::{secret, store};
 
 /// The checks that fail when there is no store to ask anything else.
-const REACHABLE: [&str; 2] = ["postgres.reachable", "sqlite.file"];
+const REACHABLE: [&str; 3] = ["postgres.reachable", "redis.reachable", "sqlite.file"];
 
 /// The checks of the secret.
 const SECRET: [&str; 2] = ["settings.secret", "settings.old_secrets"];

@@ -16,6 +16,9 @@ pub(crate) async fn run(args: &MigrateArgs) -> anyhow::Result<()> {
     let settings = settings(args)?;
     match Place::of(&settings)?.ok_or_else(store::nowhere)? {
         Place::Postgres(url) => postgres(args, url, &settings).await,
+        Place::Redis(_) => {
+            bail!(Misused("expected postgres://… or sqlite:PATH, found Redis, which has no tables to migrate".into()))
+        }
         Place::Sqlite(path) => sqlite(args, &path, &settings).await,
     }
 }

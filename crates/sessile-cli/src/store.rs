@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use sessile::metrics::Measured;
 use sessile::settings::{Builder, Settings};
-use sessile::{Config, Error, Examine, PostgresBuilder, PostgresStore, Sessions, SqliteBuilder, SqliteStore};
-
+use sessile::{
+    Config, Error, Examine, PostgresBuilder, PostgresStore, RedisStore, Sessions, SqliteBuilder, SqliteStore,
+};
 use tracing::warn;
 
 use crate::args::StoreArgs;
@@ -16,6 +17,7 @@ use crate::{config, secret};
 /// Where a URL leads.
 pub(crate) enum Place<'a> {
     Postgres(&'a str),
+    Redis(&'a str),
     Sqlite(PathBuf),
 }
 
@@ -24,15 +26,19 @@ impl<'a> Place<'a> {
     fn parse(url: &'a str, named: &str) -> Result<Self, Misused> {
         match url.split_once(':') {
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url)),
+            Some(("redis" | "rediss" | "valkey" | "valkeys", _)) => Ok(Self::Redis(url)),
+            Some(("redis+cluster" | "rediss+cluster" | "valkey+cluster" | "valkeys+cluster", _)) => {
+                Ok(Self::Redis(url))
+            }
             Some(("sqlite", path)) if !path.trim_start_matches('/').is_empty() => {
                 // As other programs write it: two slashes belong to the URL, a third one to the path.
                 Ok(Self::Sqlite(path.strip_prefix("//").unwrap_or(path).into()))
             }
             Some((scheme, _)) if is_scheme(scheme) => {
-                Err(Misused(format!("{named}: expected postgres://… or sqlite:PATH, found {scheme}:…")))
+                Err(Misused(format!("{named}: expected postgres://…, redis://… or sqlite:PATH, found {scheme}:…")))
             }
             _ => Err(Misused(format!(
-                "{named}: expected postgres://… or sqlite:PATH, found something else, not shown here"
+                "{named}: expected postgres://…, redis://… or sqlite:PATH, found something else, not shown here"
             ))),
         }
     }
@@ -46,6 +52,7 @@ impl<'a> Place<'a> {
     pub(crate) async fn open(&self, settings: &Settings) -> Result<Sessions, Error> {
         Ok(match self {
             Self::Postgres(url) => Sessions::new(postgres(url, settings).await?, settings.config()),
+            Self::Redis(url) => Sessions::new(RedisStore::connect(*url).await?, settings.config()),
             Self::Sqlite(path) => Sessions::new(sqlite(path, settings).await?, settings.config()),
         })
     }
@@ -103,6 +110,7 @@ pub(crate) async fn measured(
             }
             Sessions::new(Measured::new(store).heard_by(listener), config)
         }
+        Place::Redis(url) => Sessions::new(Measured::new(RedisStore::connect(url).await?).heard_by(listener), config),
         Place::Sqlite(path) => Sessions::new(Measured::new(sqlite(&path, settings).await?).heard_by(listener), config),
     })
 }
@@ -123,6 +131,7 @@ pub(crate) async fn existing(settings: &Settings) -> anyhow::Result<Sessions> {
 pub(crate) fn to_examine(settings: &Settings) -> anyhow::Result<Box<dyn Examine>> {
     Ok(match Place::of(settings)?.ok_or_else(nowhere)? {
         Place::Postgres(url) => Box::new(postgres_lazily(url, settings)?),
+        Place::Redis(url) => Box::new(RedisStore::builder(url)),
         Place::Sqlite(path) => Box::new(sqlite_builder(&path, settings)),
     })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use sessile::codec::{Keyring, Secret};
-use sessile::{Config, Cookie, Error, MemoryStore, PostgresStore, Secure, Sessions, SqliteStore};
+use sessile::{Config, Cookie, Error, MemoryStore, PostgresStore, RedisStore, Secure, Sessions, SqliteStore};
 use sessile_testkit::conformance;
 use tokio::net::TcpListener;
 
@@ -20,7 +20,7 @@ const SAMPLE: &str = "keyboard cat keyboard cat keyboard cat";
 #[derive(Parser)]
 #[command(about = "A small application over Sessile's public API, to be driven by tests")]
 struct Arguments {
-    /// postgres://…, sqlite:PATH or memory:
+    /// postgres://…, redis://…, redis+cluster://…, sqlite:PATH or memory:
     #[arg(long)]
     store: String,
     /// Where to listen; port 0 takes any
@@ -139,6 +139,10 @@ async fn sessions(arguments: &Arguments, config: Config) -> Result<Sessions, Err
     if let Some(path) = store.strip_prefix("sqlite:") {
         let store = SqliteStore::builder(path).table(&arguments.table).open().await?;
         return Ok(Sessions::new(store, config));
+    }
+    if store.starts_with("redis") || store.starts_with("valkey") {
+        let prefix = format!("{}:", arguments.table);
+        return Ok(Sessions::new(RedisStore::builder(store).prefix(prefix).connect().await?, config));
     }
     let builder = PostgresStore::builder(store).table(&arguments.table).connections(arguments.connections);
     let builder = match &arguments.schema {

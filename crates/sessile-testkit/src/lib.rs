@@ -7,4 +7,5 @@ pub mod http;
 pub mod http_contract;
 pub mod postgres;
 pub mod provider;
+pub mod redis;
 pub mod spy;

@@ -26,6 +26,8 @@ pub use sessile_core::*;
 pub use sessile_oidc as oidc;
 #[cfg(feature = "postgres")]
 pub use sessile_postgres::{Migration, PostgresBuilder, PostgresStore};
+#[cfg(feature = "redis")]
+pub use sessile_redis::{RedisBuilder, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use sessile_sqlite::{SqliteBuilder, SqliteStore};
 #[cfg(feature = "axum")]
@@ -54,6 +56,8 @@ mod book {
         limits "limits"
         promises "promises"
         stores "stores"
+        #[cfg(feature = "redis")]
+        redis "redis"
         operations "operations"
         migrating_from_express "migrating-from-express"
     }

@@ -46,10 +46,12 @@ fn the_core_knows_no_framework_database_or_runtime() {
 
 #[test]
 fn stores_adapters_and_the_sign_in_know_the_core_and_not_each_other() {
-    for package in ["sessile-actix", "sessile-oidc", "sessile-postgres", "sessile-sqlite", "sessile-tower"] {
+    for package in
+        ["sessile-actix", "sessile-oidc", "sessile-postgres", "sessile-redis", "sessile-sqlite", "sessile-tower"]
+    {
         assert_eq!(ours(package), BTreeSet::from(["sessile-core".to_owned()]), "{package}");
     }
-    for store in ["sessile-postgres", "sessile-sqlite"] {
+    for store in ["sessile-postgres", "sessile-redis", "sessile-sqlite"] {
         let built = dependencies(store, true);
         assert!(["http", "axum", "tower-service"].iter().all(|name| !built.contains(*name)), "{store} knows HTTP");
     }
@@ -60,8 +62,9 @@ fn only_the_facade_names_stores_and_only_the_command_depends_on_it() {
     for package in packages() {
         let name = package["name"].as_str().unwrap();
         let dependencies = ours(name);
-        let names_stores =
-            dependencies.iter().any(|name| ["sessile-postgres", "sessile-sqlite"].contains(&name.as_str()));
+        let names_stores = dependencies
+            .iter()
+            .any(|name| ["sessile-postgres", "sessile-redis", "sessile-sqlite"].contains(&name.as_str()));
         assert!(!names_stores || name == "sessile", "{name} names a store");
         let may_use_the_facade = ["sessile-cli", "sessile-interop"].contains(&name);
         assert!(!dependencies.contains("sessile") || may_use_the_facade, "{name} depends on the facade");

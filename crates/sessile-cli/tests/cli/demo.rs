@@ -115,9 +115,9 @@ fn the_demo_says_why_it_cannot_start() {
         (&["--listen", "here"], &[], 1, "expected HOST:PORT"),
         (
             &["--listen", "127.0.0.1:0"],
-            &[("DATABASE_URL", "redis://db")],
+            &[("DATABASE_URL", "mysql://db")],
             2,
-            "database.url: expected postgres://… or sqlite:PATH, found redis:…",
+            "database.url: expected postgres://…, redis://… or sqlite:PATH, found mysql:…",
         ),
         (&["--listen", "127.0.0.1:0"], &[("COOKIE_SECURE", "yes")], 2, "expected true, false or auto"),
         (&["--idp", "--listen", "127.0.0.1:0"], &OIDC, 1, "expected --idp or oidc.issuer, found both"),

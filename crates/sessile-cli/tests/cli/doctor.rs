@@ -85,6 +85,9 @@ fn what_is_typed_or_set_wrongly_is_said() {
     let output = directory.sessile(&["doctor"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("set DATABASE_URL"), "{}", stderr(&output));
-    let output = directory.sessile(&["doctor", "--store", "redis://db"]).output().unwrap();
+    let output = directory.sessile(&["doctor", "--store", "mysql://db"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
+    let output = directory.sessile(&["migrate", "--store", "redis://db"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("no tables to migrate"), "{}", stderr(&output));
 }

@@ -79,6 +79,12 @@ async fn operators_see_and_end_sessions_in_postgresql() {
     operators_see_and_end_sessions(&Place::postgres().await).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_and_end_sessions_on_redis() {
+    let server = sessile_testkit::redis::Server::start();
+    operators_see_and_end_sessions(&Place::at(server.url())).await;
+}
+
 #[test]
 fn what_an_operator_types_wrongly_is_said() {
     let directory = Directory::new();
@@ -86,16 +92,20 @@ fn what_an_operator_types_wrongly_is_said() {
         (&["list"][..], 2, "set DATABASE_URL, or name one with --store URL"),
         (&["list", "--store", "sqlite:missing.sqlite"], 2, "found none at missing.sqlite"),
         (
-            &["list", "--store", "redis://me:hunter2@db"],
+            &["list", "--store", "mysql://me:hunter2@db"],
             2,
-            "--store: expected postgres://… or sqlite:PATH, found redis:…",
+            "--store: expected postgres://…, redis://… or sqlite:PATH, found mysql:…",
         ),
         (
             &["list", "--store", "hunter2"],
             2,
-            "--store: expected postgres://… or sqlite:PATH, found something else, not",
+            "--store: expected postgres://…, redis://… or sqlite:PATH, found something else, not",
         ),
-        (&["list", "--store", "sqlite:"], 2, "--store: expected postgres://… or sqlite:PATH, found sqlite:…"),
+        (
+            &["list", "--store", "sqlite:"],
+            2,
+            "--store: expected postgres://…, redis://… or sqlite:PATH, found sqlite:…",
+        ),
         (&["list", "--status", "asleep"], 2, "possible values: active, ended"),
         (&["list", "--limit", "0"], 2, "--limit"),
         (&["revoke"], 2, "--user <USER>|--before <TIME>|--everyone"),

@@ -80,6 +80,18 @@ async fn sessions_move_from_sqlite_to_postgresql_and_stay_signed_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sessions_move_from_postgresql_to_redis_and_stay_signed_in() {
+    let server = sessile_testkit::redis::Server::start();
+    nobody_is_signed_out_between(&Place::postgres().await, &Place::at(server.url())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_move_from_redis_to_sqlite_and_stay_signed_in() {
+    let server = sessile_testkit::redis::Server::start();
+    nobody_is_signed_out_between(&Place::at(server.url()), &Place::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pipe_does_as_well_as_a_file() {
     let (from, to) = (Place::postgres().await, Place::sqlite());
     let [ada, ..] = lived(&from).await;

@@ -1,0 +1,12 @@
+-- Goes before every script. Times are milliseconds, as text; a name lives at least as long as the last who asked wants.
+local call = redis.call
+local function keep(name, ms)
+  if call('PTTL', name) < tonumber(ms) then call('PEXPIRE', name, ms) end
+end
+local function less(a, b) return tonumber(a) < tonumber(b) end
+-- Why a row may not be replaced by one who read this revision of it, if there is a reason.
+local function refusal(row, key, now, rev)
+  if row[1] ~= 'live' or row[2] ~= key then return 'away' end
+  if less(row[3], now) then return 'gone' end
+  if row[4] ~= rev then return 'stale' end
+end

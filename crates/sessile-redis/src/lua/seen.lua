@@ -1,0 +1,4 @@
+-- KEYS device. ARGV at, end.
+local r = call('HMGET', KEYS[1], 'st', 'seen')
+if r[1] == 'live' and less(r[2], ARGV[1]) then call('HSET', KEYS[1], 'seen', ARGV[1], 'till', ARGV[2]) end
+return 'done'

@@ -1,0 +1,15 @@
+//! The Redis store on real servers: Redis, Valkey, and a cluster of six.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "what goes wrong here fails the test"
+)]
+
+mod contract;
+mod examine;
+mod failover;
+mod failures;
+mod sessions;
+mod tls;
