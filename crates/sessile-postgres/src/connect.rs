@@ -62,7 +62,8 @@ impl Connector {
         while let Some(answer) = next(&mut attempts, until).await {
             match answer {
                 Ok(opened) => {
-                    if self.primary.meet(opened.timeline) {
+                    self.primary.meet(opened.timeline);
+                    if !self.primary.is_former(opened.timeline) {
                         until = until.or_else(|| Some(Instant::now() + GRACE));
                     }
                     newest = Some(newer(newest, opened));
@@ -71,17 +72,20 @@ impl Connector {
             }
         }
         match (newest, refused) {
-            (Some(opened), None) if !self.primary.meet(opened.timeline) => {
-                self.primary.start_over(opened.timeline);
-                Ok((opened.client, opened.task))
-            }
             // A former primary is no substitute for the one that cannot be reached.
-            (Some(opened), Some(error)) if !self.primary.meet(opened.timeline) => Err(error),
-            (Some(opened), _) => Ok((opened.client, opened.task)),
+            (Some(opened), Some(error)) if self.primary.is_former(opened.timeline) => Err(error),
+            (Some(opened), _) => Ok(self.take(opened)),
             (None, Some(error)) => Err(error),
             // Not a single answer: the runtime is ending.
-            (None, None) => open(&servers[0], self.tls.clone()).await,
+            (None, None) => open(&self.config, self.tls.clone()).await,
         }
+    }
+
+    fn take(&self, opened: Opened) -> (Client, JoinHandle<()>) {
+        if self.primary.is_former(opened.timeline) {
+            self.primary.start_over(opened.timeline);
+        }
+        (opened.client, opened.task)
     }
 
     /// Finds out whether another server was promoted, when this one does not answer: a primary that has lost its
@@ -118,7 +122,9 @@ fn newer(newest: Option<Opened>, opened: Opened) -> Opened {
 /// Of two errors the one that says more: what a server answered, before what happened on the way to one.
 fn telling(first: Option<Error>, second: Error) -> Error {
     match first {
-        Some(first) if first.as_db_error().is_some() || second.as_db_error().is_none() && takes_no_writes(&first) => first,
+        Some(first) if first.as_db_error().is_some() || second.as_db_error().is_none() && takes_no_writes(&first) => {
+            first
+        }
         _ => second,
     }
 }

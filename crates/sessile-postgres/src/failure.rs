@@ -8,7 +8,8 @@ use tokio_postgres::error::SqlState;
 
 use crate::connect::takes_no_writes;
 
-const NO_PRIMARY: &str = "expected a PostgreSQL server that takes writes, found none; promote a standby, or start the primary";
+const NO_PRIMARY: &str =
+    "expected a PostgreSQL server that takes writes, found none; promote a standby, or start the primary";
 
 /// What may go wrong with one statement.
 #[derive(Debug)]

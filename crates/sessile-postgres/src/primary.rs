@@ -44,15 +44,19 @@ impl Primary {
         self.leave_all();
     }
 
-    /// Whether a server on this timeline may be the primary: each promotion begins a timeline with a higher number.
-    /// The first sight of a higher one means that everything opened so far leads to a former primary.
-    pub(crate) fn meet(&self, timeline: u32) -> bool {
+    /// A server on this timeline takes writes. Each promotion begins a timeline with a higher number: the first sight of
+    /// one means that everything opened so far leads to a former primary.
+    pub(crate) fn meet(&self, timeline: u32) {
         let known = self.timeline.fetch_max(timeline, Ordering::AcqRel);
         if known != 0 && known < timeline {
             tracing::warn!("another PostgreSQL server was promoted; connections to the former primary are replaced");
             self.leave_all();
         }
-        known <= timeline
+    }
+
+    /// Whether a server on this timeline is a former primary.
+    pub(crate) fn is_former(&self, timeline: u32) -> bool {
+        timeline < self.timeline.load(Ordering::Acquire)
     }
 
     /// Forgets the timelines seen so far: all servers answered, and none is on them.

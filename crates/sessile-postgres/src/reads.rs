@@ -72,10 +72,7 @@ impl Reads {
             true => Text { sql: guard(sql), types, check: written_to },
             false => Text { sql: sql.into(), types, check: Ok },
         };
-        vec![
-            text(&sql.load, &[Type::TEXT, Type::FLOAT8]),
-            text(&sql.load_many, &[Type::TEXT_ARRAY, Type::FLOAT8]),
-        ]
+        vec![text(&sql.load, &[Type::TEXT, Type::FLOAT8]), text(&sql.load_many, &[Type::TEXT_ARRAY, Type::FLOAT8])]
     }
 
     pub(crate) fn new(lanes: Lanes, limit: Duration) -> Arc<Self> {

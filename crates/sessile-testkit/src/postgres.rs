@@ -480,8 +480,10 @@ fn find_binaries() -> PathBuf {
          /usr/lib/postgresql/*/bin or /usr/local/pgsql/bin; found no directory with both. \
          On Debian and Ubuntu: apt-get install postgresql",
     );
-    // Absolute, because the commands run in another directory.
-    found.canonicalize().unwrap()
+    // Absolute, because the commands run in another directory; and where links lead to, for there are the other programs.
+    let linked = found.join("postgres").canonicalize().unwrap();
+    let home = linked.parent().map(Path::to_owned).filter(has_both);
+    home.unwrap_or_else(|| found.canonicalize().unwrap())
 }
 
 fn usual_places() -> Vec<PathBuf> {

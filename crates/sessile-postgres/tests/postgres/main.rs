@@ -9,6 +9,7 @@
 
 mod contract;
 mod examine;
+mod failover;
 mod failures;
 mod http;
 mod migrate;
