@@ -194,6 +194,15 @@ impl Cluster {
         self.port
     }
 
+    /// What the server has written to its log since it was last started.
+    ///
+    /// # Panics
+    ///
+    /// When the log cannot be read.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap()
+    }
+
     /// The URL of one of its databases, for its superuser. A new cluster has the database `postgres`.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)

@@ -152,7 +152,7 @@ async fn a_killed_primary_loses_nothing_that_was_acknowledged() {
         open += promised.open as usize + promised.failures;
     }
     println!("{counted} updates and {ended} sign-outs acknowledged, all there; {open} requests answered 503");
-    assert!(counted > 100 && ended > 50 && open > 0, "{counted} {ended} {open}");
+    assert!(counted > 20 && ended > 10 && open > 0, "{counted} {ended} {open}");
 }
 
 /// The primary is made read-only and the standby promoted, and all connections stay open. Nothing but the read itself

@@ -19,6 +19,7 @@ mod reads;
 mod registry;
 mod registry_tables;
 mod signed_in;
+mod statements;
 mod stats;
 mod table;
 mod time;

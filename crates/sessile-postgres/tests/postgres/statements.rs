@@ -1,0 +1,56 @@
+//! What reaches the server, as its own log has it: nothing that a pooler or a sharded server would not carry out.
+
+use sessile_core::{Clock as _, Sweep as _, SystemClock};
+use sessile_postgres::PostgresStore;
+use sessile_testkit::postgres::Cluster;
+
+use crate::browser;
+
+/// Each with what it needs that is not there: one server for all statements of a client, or one for all rows.
+const FORBIDDEN: [&str; 9] = [
+    "ctid",
+    "set_config",
+    "pg_advisory",
+    "pg_try_advisory",
+    "listen ",
+    "notify ",
+    "lock table",
+    "declare ",
+    "create temp",
+];
+
+/// The statements of a log, in lower case, each with what follows on further lines.
+fn statements(log: &str) -> Vec<String> {
+    let parts = log.split("LOG:  ").filter(|part| part.starts_with("statement: ") || part.starts_with("execute "));
+    parts.filter_map(|part| Some(part.split_once(": ")?.1.to_lowercase())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_send_nothing_that_is_tied_to_a_connection_or_to_a_place_on_the_disk() {
+    let cluster = Cluster::start_with(&[("log_statement", "all")]);
+    let store = PostgresStore::connect(&cluster.url("postgres")).await.unwrap();
+    let app = browser(store.clone()).await;
+    let requests = [
+        ("POST", "/set?k=a&v=1"),
+        ("POST", "/login?user=alice"),
+        ("POST", "/incr?k=n"),
+        ("GET", "/whoami"),
+        ("POST", "/regenerate"),
+        ("GET", "/devices"),
+        ("POST", "/devices/revoke-others"),
+        ("POST", "/logout"),
+    ];
+    for (method, path) in requests {
+        assert_eq!(app.request(method, path).send().await.status, 200, "{method} {path}");
+    }
+    store.sweep(SystemClock.now(), 100).await.unwrap();
+    let sent = statements(&cluster.log());
+    for part in ["select s.sess", "update \"", "insert into", "delete from", "begin", "commit"] {
+        assert!(sent.iter().any(|sql| sql.contains(part)), "expected {part:?} in the log, found none");
+    }
+    for sql in sent {
+        assert!(!sql.starts_with("set "), "{sql}");
+        let wrong = FORBIDDEN.iter().find(|word| sql.contains(**word));
+        assert_eq!(wrong, None, "{sql}");
+    }
+}
