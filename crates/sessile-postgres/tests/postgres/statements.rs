@@ -25,6 +25,21 @@ fn statements(log: &str) -> Vec<String> {
     parts.filter_map(|part| Some(part.split_once(": ")?.1.to_lowercase())).collect()
 }
 
+/// What an upsert assigns: up to the end of the statement or of the brackets that it is in.
+fn assigned(sql: &str) -> Vec<&str> {
+    let upserts = sql.split("do update set ").skip(1);
+    upserts.map(|rest| rest.split(" where ").next().unwrap_or(rest)).map(within_brackets).collect()
+}
+
+fn within_brackets(text: &str) -> &str {
+    let mut depth = 0;
+    let end = text.find(|letter| {
+        depth += i32::from(letter == '(') - i32::from(letter == ')');
+        depth < 0
+    });
+    &text[..end.unwrap_or(text.len())]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_send_nothing_that_is_tied_to_a_connection_or_to_a_place_on_the_disk() {
     let cluster = Cluster::start_with(&[("log_statement", "all")]);
@@ -44,7 +59,8 @@ async fn requests_send_nothing_that_is_tied_to_a_connection_or_to_a_place_on_the
         assert_eq!(app.request(method, path).send().await.status, 200, "{method} {path}");
     }
     store.sweep(SystemClock.now(), 100).await.unwrap();
-    let sent = statements(&cluster.log());
+    let log = cluster.log();
+    let sent = statements(&log);
     for part in ["select s.sess", "update \"", "insert into", "delete from", "begin", "commit"] {
         assert!(sent.iter().any(|sql| sql.contains(part)), "expected {part:?} in the log, found none");
     }
@@ -52,5 +68,10 @@ async fn requests_send_nothing_that_is_tied_to_a_connection_or_to_a_place_on_the
         assert!(!sql.starts_with("set "), "{sql}");
         let wrong = FORBIDDEN.iter().find(|word| sql.contains(**word));
         assert_eq!(wrong, None, "{sql}");
+        let computed = assigned(&sql).into_iter().find(|assigned| assigned.contains(['$', '\'']));
+        assert_eq!(computed, None, "expected an upsert to assign what stands in its row (excluded.…): {sql}");
+    }
+    for upsert in ["user_id = excluded.user_id", "moved_to = excluded.moved_to"] {
+        assert!(log.to_lowercase().contains(upsert), "expected {upsert:?} in the log, found none");
     }
 }
