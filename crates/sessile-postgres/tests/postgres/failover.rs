@@ -199,7 +199,7 @@ async fn a_write_that_meets_a_server_demoted_after_the_promotion_does_not_fail()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_former_primary_that_knows_nothing_is_left_for_good() {
     let mut pair = Pair::start();
-    let builder = PostgresStore::builder(pair.url()).statement_timeout(Duration::from_millis(500));
+    let builder = PostgresStore::builder(pair.url()).statement_timeout(Duration::from_millis(500)).pool_max(1);
     let app = browser(builder.connect().await.unwrap()).await;
     assert_eq!(app.post("/login?user=alice").send().await.status, 200);
     assert_eq!(app.get("/whoami").send().await.status, 200);

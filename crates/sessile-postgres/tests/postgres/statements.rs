@@ -19,16 +19,21 @@ const FORBIDDEN: [&str; 9] = [
     "create temp",
 ];
 
-/// The statements of a log, in lower case, each with what follows on further lines.
+/// What each line of the log begins with, so that the lines of one statement stay together.
+const PREFIX: &str = "@@ ";
+
+/// The statements of a log, in lower case.
 fn statements(log: &str) -> Vec<String> {
-    let parts = log.split("LOG:  ").filter(|part| part.starts_with("statement: ") || part.starts_with("execute "));
-    parts.filter_map(|part| Some(part.split_once(": ")?.1.to_lowercase())).collect()
+    let entries = log.split(PREFIX).filter_map(|entry| entry.strip_prefix("LOG:  "));
+    let texts = entries.filter(|entry| entry.starts_with("statement: ") || entry.starts_with("execute "));
+    let texts = texts.filter_map(|entry| entry.split_once(": ")).flat_map(|(_, text)| text.split(';'));
+    texts.map(|text| text.trim().to_lowercase()).collect()
 }
 
 /// What an upsert assigns: up to the end of the statement or of the brackets that it is in.
 fn assigned(sql: &str) -> Vec<&str> {
     let upserts = sql.split("do update set ").skip(1);
-    upserts.map(|rest| rest.split(" where ").next().unwrap_or(rest)).map(within_brackets).collect()
+    upserts.map(|rest| within_brackets(rest.split(" where ").next().unwrap_or(rest))).collect()
 }
 
 fn within_brackets(text: &str) -> &str {
@@ -42,7 +47,7 @@ fn within_brackets(text: &str) -> &str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_send_nothing_that_is_tied_to_a_connection_or_to_a_place_on_the_disk() {
-    let cluster = Cluster::start_with(&[("log_statement", "all")]);
+    let cluster = Cluster::start_with(&[("log_statement", "all"), ("log_line_prefix", PREFIX)]);
     let store = PostgresStore::connect(&cluster.url("postgres")).await.unwrap();
     let app = browser(store.clone()).await;
     let requests = [
