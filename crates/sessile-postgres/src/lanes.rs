@@ -173,12 +173,14 @@ impl Lanes {
     }
 
     async fn open(&self) -> Result<Link, tokio_postgres::Error> {
+        // Who leaves the primary while this is under way means this connection too.
+        let opened = Instant::now();
         let (client, _task) = self.connector.open().await?;
         let mut statements = Vec::new();
         for Text { sql, types, .. } in self.texts.iter().filter(|_| !self.is_unnamed()) {
             statements.push(client.prepare_typed(sql, types).await?);
         }
-        Ok(Link { client, statements, opened: Instant::now() })
+        Ok(Link { client, statements, opened })
     }
 
     /// Whether statements are sent whole: asked for, or found necessary.
