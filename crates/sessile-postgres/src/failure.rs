@@ -6,6 +6,11 @@ use deadpool_postgres::PoolError;
 use sessile_core::Error;
 use tokio_postgres::error::SqlState;
 
+use crate::connect::takes_no_writes;
+
+const NO_PRIMARY: &str =
+    "expected a PostgreSQL server that takes writes, found none; promote a standby, or start the primary";
+
 /// What may go wrong with one statement.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -13,6 +18,8 @@ pub(crate) enum Failure {
     Pool(PoolError),
     /// No answer within this time.
     Slow(Duration),
+    /// What was read came from a server that takes no writes: it may be out of date.
+    ReadOnly,
     /// Not even tried: the last attempt to connect failed a moment ago.
     Down,
 }
@@ -37,6 +44,16 @@ impl Failure {
     /// The server undid everything because of what others did at the same moment: trying again helps.
     pub(crate) fn is_conflict(&self) -> bool {
         self.is(&SqlState::T_R_DEADLOCK_DETECTED) || self.is(&SqlState::T_R_SERIALIZATION_FAILURE)
+    }
+
+    /// The server takes no writes, so it is not the primary, or not for now.
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self, Self::ReadOnly) || self.is(&SqlState::READ_ONLY_SQL_TRANSACTION)
+    }
+
+    /// Nothing of it took effect, and it may work the next time: after the others, or on another server.
+    pub(crate) fn is_undone(&self) -> bool {
+        self.is_conflict() || self.is_read_only()
     }
 
     pub(crate) fn is(&self, state: &SqlState) -> bool {
@@ -69,6 +86,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Slow(limit) => Self::unavailable(format!("PostgreSQL did not answer within {limit:?}")),
+            Failure::ReadOnly => Self::unavailable(NO_PRIMARY),
             Failure::Down => Self::unavailable("PostgreSQL could not be reached a moment ago"),
             Failure::Pool(error) => {
                 Self::unavailable("no connection to PostgreSQL became free in time").with_source(error)
@@ -81,6 +99,9 @@ impl From<Failure> for Error {
 /// Only the SQLSTATE and the server's message are passed on: its detail may quote a row.
 fn server_error(error: tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
+        if takes_no_writes(&error) {
+            return Error::unavailable(NO_PRIMARY).with_source(error);
+        }
         return Error::unavailable("PostgreSQL could not be reached").with_source(error);
     };
     let (code, text) = (db.code().code().to_owned(), db.message().to_owned());

@@ -81,7 +81,7 @@ impl PostgresStore {
         let mut unnamed = self.is_unnamed();
         for _ in 1..TRIES {
             match self.import_once(names, pieces, unnamed).await {
-                Err(Refused::Server(failure)) if failure.is_conflict() => {}
+                Err(Refused::Server(failure)) if failure.is_undone() => {}
                 Err(Refused::Server(failure)) if failure.is_lost_statement() => unnamed = true,
                 done => return done.map_err(Error::from),
             }

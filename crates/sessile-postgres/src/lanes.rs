@@ -32,6 +32,8 @@ pub(crate) struct Lanes {
 pub(crate) struct Text {
     pub(crate) sql: String,
     pub(crate) types: &'static [Type],
+    /// What to make of the rows: only those that count, or none of them does.
+    pub(crate) check: fn(Vec<Row>) -> Result<Vec<Row>, Failure>,
 }
 
 struct Lane {
@@ -45,6 +47,7 @@ struct Lane {
 struct Link {
     client: Client,
     statements: Vec<Statement>,
+    opened: Instant,
 }
 
 impl Lanes {
@@ -70,8 +73,8 @@ impl Lanes {
         self.lanes.len()
     }
 
-    /// Runs a statement by its number on a lane by its number; once more when the connection broke under it or the server
-    /// forgot it, for it only reads.
+    /// Runs a statement by its number on a lane by its number; once more when the connection broke under it, or the server
+    /// forgot it or turned out not to be the primary, for it only reads.
     pub(crate) async fn query(
         &self,
         lane: usize,
@@ -84,7 +87,9 @@ impl Lanes {
                 self.statement_lost();
                 self.attempt(lane, text, values, limit).await
             }
-            Err(failure) if failure.is_disconnect() => self.attempt(lane, text, values, limit).await,
+            Err(failure) if failure.is_disconnect() || failure.is_read_only() => {
+                self.attempt(lane, text, values, limit).await
+            }
             done => done,
         }
     }
@@ -97,13 +102,14 @@ impl Lanes {
         limit: Duration,
     ) -> Result<Vec<Row>, Failure> {
         let lane = &self.lanes[lane % self.lanes.len()];
-        let link = match lane.open_link() {
+        let link = match self.open_link(lane) {
             Some(link) => link,
             None => self.connect(lane).await?,
         };
         let answer = match tokio::time::timeout(limit, self.run(&link, text, values)).await {
-            Ok(answer) => answer.map_err(Failure::from),
+            Ok(answer) => answer.map_err(Failure::from).and_then(self.texts[text].check),
             Err(_) => {
+                self.connector.look_around();
                 self.stop(&link);
                 Err(Failure::Slow(limit))
             }
@@ -113,6 +119,9 @@ impl Lanes {
         };
         if answer.as_ref().is_err_and(spoilt) {
             lane.drop_link(&link);
+        }
+        if answer.as_ref().is_err_and(Failure::is_read_only) {
+            self.connector.primary.leave(link.opened);
         }
         answer
     }
@@ -127,16 +136,21 @@ impl Lanes {
         match link.statements.get(text) {
             Some(statement) => link.client.query(statement, values).await,
             None => {
-                let Text { sql, types } = &self.texts[text];
+                let Text { sql, types, .. } = &self.texts[text];
                 let typed: Vec<_> = values.iter().copied().zip(types.iter().cloned()).collect();
                 link.client.query_typed(sql, &typed).await
             }
         }
     }
 
+    /// This lane's connection, if it is open and leads to the primary as far as is known.
+    fn open_link(&self, lane: &Lane) -> Option<Arc<Link>> {
+        lane.link().filter(|link| !link.client.is_closed() && !self.connector.primary.was_left(link.opened))
+    }
+
     async fn connect(&self, lane: &Lane) -> Result<Arc<Link>, Failure> {
         let _turn = lane.connecting.acquire().await;
-        if let Some(link) = lane.open_link() {
+        if let Some(link) = self.open_link(lane) {
             return Ok(link);
         }
         if lane.is_resting() {
@@ -159,12 +173,14 @@ impl Lanes {
     }
 
     async fn open(&self) -> Result<Link, tokio_postgres::Error> {
+        // Who leaves the primary while this is under way means this connection too.
+        let opened = Instant::now();
         let (client, _task) = self.connector.open().await?;
         let mut statements = Vec::new();
-        for Text { sql, types } in self.texts.iter().filter(|_| !self.is_unnamed()) {
+        for Text { sql, types, .. } in self.texts.iter().filter(|_| !self.is_unnamed()) {
             statements.push(client.prepare_typed(sql, types).await?);
         }
-        Ok(Link { client, statements })
+        Ok(Link { client, statements, opened })
     }
 
     /// Whether statements are sent whole: asked for, or found necessary.
@@ -190,9 +206,8 @@ impl Lanes {
 }
 
 impl Lane {
-    fn open_link(&self) -> Option<Arc<Link>> {
-        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        link.filter(|link| !link.client.is_closed())
+    fn link(&self) -> Option<Arc<Link>> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Forgets this link, unless another one has taken its place already.

@@ -66,11 +66,13 @@ struct Place {
 
 impl Reads {
     /// The statements that the lanes must have.
-    pub(crate) fn texts(sql: &Sql) -> Vec<Text> {
-        vec![
-            Text { sql: sql.load.clone(), types: &[Type::TEXT, Type::FLOAT8] },
-            Text { sql: sql.load_many.clone(), types: &[Type::TEXT_ARRAY, Type::FLOAT8] },
-        ]
+    /// `guarded`: an answer counts only from a server that takes writes.
+    pub(crate) fn texts(sql: &Sql, guarded: bool) -> Vec<Text> {
+        let text = |sql: &str, types| match guarded {
+            true => Text { sql: guard(sql), types, check: written_to },
+            false => Text { sql: sql.into(), types, check: Ok },
+        };
+        vec![text(&sql.load, &[Type::TEXT, Type::FLOAT8]), text(&sql.load_many, &[Type::TEXT_ARRAY, Type::FLOAT8])]
     }
 
     pub(crate) fn new(lanes: Lanes, limit: Duration) -> Arc<Self> {
@@ -162,6 +164,25 @@ async fn together(place: Place, waiting: Vec<Waiting>) {
         // Who is not there any more needs no answer.
         let _gone = reply.send(alive.cloned());
     }
+}
+
+/// The same statement, which also says whether the server takes writes; in one row without values when it finds none.
+fn guard(sql: &str) -> String {
+    format!(
+        "SELECT found.*, server.writable FROM (SELECT pg_catalog.current_setting('transaction_read_only') = 'off') \
+           server(writable) LEFT JOIN ({sql}) found ON true"
+    )
+}
+
+/// What was found, if the server takes writes. Asked in the same statement, so no moment passes in between.
+fn written_to(mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
+    let writable = |row: &Row| row.try_get::<_, bool>(row.len().saturating_sub(1)).unwrap_or_default();
+    if !rows.first().is_some_and(writable) {
+        return Err(Failure::ReadOnly);
+    }
+    // What is found has an end.
+    rows.retain(|row| !matches!(row.try_get::<_, Option<f64>>(1), Ok(None)));
+    Ok(rows)
 }
 
 fn stored(row: &Row) -> Result<Stored, tokio_postgres::Error> {

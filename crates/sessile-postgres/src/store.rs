@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Status};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Status};
 use sessile_core::{
     Ending, Error, Examine, Fate, Load, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Transfer,
     Written,
@@ -18,10 +18,12 @@ use crate::builder::PostgresBuilder;
 use crate::connect::{Connector, tune};
 use crate::failure::Failure;
 use crate::lanes::Lanes;
-use crate::lease::Lease;
+use crate::lease::{Lease, opened};
+use crate::primary::Primary;
 use crate::private::Private;
 use crate::reads::{Reads, Stored};
 use crate::rows::{all_ended, count, ended, ending, get, says};
+use crate::servers::{demands_writes, parse};
 use crate::table::{self, Table};
 use crate::tidy::Walk;
 use crate::time::{moment, time, whole_millis, whole_seconds};
@@ -75,14 +77,11 @@ impl PostgresStore {
 
     pub(crate) fn new(settings: PostgresBuilder) -> Result<Self, Error> {
         let (url, tls) = tls::split_url(&settings.url)?;
-        let mut config: tokio_postgres::Config = url.parse().map_err(|_| {
-            Error::config(
-                "expected a URL like postgres://user:password@host:5432/database, found something that is not one",
-            )
-        })?;
+        let mut config = parse(&url)?;
         config.ssl_mode(tls.mode);
         tune(&mut config, settings.connect_timeout);
-        let connector = Connector { config: config.clone(), tls: tls.connector, verifies: tls.verifies };
+        let primary = Primary::new(demands_writes(&config));
+        let connector = Connector::new(config.clone(), tls.connector, tls.verifies, primary);
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_connect(config, connector.clone(), recycling))
             .max_size(settings.pool_max)
@@ -111,7 +110,7 @@ impl PostgresStore {
     fn reads(&self, table: &Table) -> &Arc<Reads> {
         let Shared { settings, connector, reads, .. } = &*self.shared;
         reads.get_or_init(|| {
-            let texts = Reads::texts(&table.sql);
+            let texts = Reads::texts(&table.sql, connector.primary.is_demanded());
             let (count, unnamed, patience) = (settings.connections, settings.unnamed, settings.connect_timeout);
             Reads::new(Lanes::new(connector.clone(), texts, count, unnamed, patience), settings.statement_timeout)
         })
@@ -138,9 +137,21 @@ impl PostgresStore {
         &self.shared.walk
     }
 
-    /// A connection of the pool.
+    /// A connection of the pool, for a statement or a transaction.
     pub(crate) async fn lease(&self) -> Result<Lease, Failure> {
-        Ok(Lease::new(self.shared.pool.get().await?, self.shared.connector.tls.clone()))
+        Ok(Lease::new(self.connection().await?, self.shared.connector.clone()))
+    }
+
+    /// A connection of the pool that leads to the primary as far as is known.
+    async fn connection(&self) -> Result<Object, Failure> {
+        let Shared { pool, connector, .. } = &*self.shared;
+        loop {
+            let client = pool.get().await?;
+            if !connector.primary.was_left(opened(&client)) {
+                return Ok(client);
+            }
+            drop(Object::take(client));
+        }
     }
 
     /// Whether statements are sent whole: asked for, or because the reads have found that the server does not keep them.
@@ -292,7 +303,7 @@ impl Store for PostgresStore {
     }
 
     async fn time(&self) -> Result<Option<SystemTime>, Error> {
-        let client = self.shared.pool.get().await.map_err(Failure::from)?;
+        let client = self.connection().await?;
         let row =
             client.query_typed_one("SELECT date_part('epoch', clock_timestamp())", &[]).await.map_err(Failure::from)?;
         Ok(row.try_get(0).ok().map(time))

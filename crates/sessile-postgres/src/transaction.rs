@@ -31,7 +31,7 @@ impl PostgresStore {
     pub(crate) async fn query(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, Failure> {
         for _ in 1..TRIES {
             match self.query_once(sql, values).await {
-                Err(failure) if failure.is_conflict() => {}
+                Err(failure) if failure.is_undone() => {}
                 done => return done,
             }
         }
@@ -42,13 +42,16 @@ impl PostgresStore {
         let (lease, limit) = (self.lease().await?, self.settings().statement_timeout);
         let Some(client) = lease.client() else { return Err(Failure::Down) };
         let running = run_alone(client, self.is_unnamed(), sql, values);
-        let done = tokio::time::timeout(limit, running).await.map_err(|_| Failure::Slow(limit))?;
-        lease.finished();
+        let done = tokio::time::timeout(limit, running).await.unwrap_or(Err(Failure::Slow(limit)));
+        let done = done.inspect_err(|failure| lease.heed(failure));
+        if !matches!(done, Err(Failure::Slow(_))) {
+            lease.finished();
+        }
         done
     }
 
     /// Runs statements in a transaction, each within the time limit, and gives the rows of each. It is tried again when the
-    /// server undid it because of others, or forgot a statement.
+    /// server undid it because of others, takes no writes any more, or forgot a statement.
     pub(crate) async fn together<const COUNT: usize>(
         &self,
         limit: Duration,
@@ -57,7 +60,7 @@ impl PostgresStore {
         let mut unnamed = self.is_unnamed();
         for _ in 1..TRIES {
             match self.together_once(limit, unnamed, statements).await {
-                Err(failure) if failure.is_conflict() => {}
+                Err(failure) if failure.is_undone() => {}
                 Err(failure) if failure.is_lost_statement() => unnamed = true,
                 done => return done,
             }
@@ -96,7 +99,8 @@ impl Transaction {
     pub(crate) async fn query(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, Failure> {
         let Some(client) = self.lease.client() else { return Err(Failure::Down) };
         let running = run(client, self.unnamed, sql, values);
-        tokio::time::timeout(self.limit, running).await.map_err(|_| Failure::Slow(self.limit))?
+        let done = tokio::time::timeout(self.limit, running).await.unwrap_or(Err(Failure::Slow(self.limit)));
+        done.inspect_err(|failure| self.lease.heed(failure))
     }
 
     pub(crate) async fn commit(self) -> Result<(), Failure> {
@@ -116,7 +120,8 @@ impl Transaction {
     async fn send(&self, command: &str) -> Result<(), Failure> {
         let Some(client) = self.lease.client() else { return Err(Failure::Down) };
         let sent = tokio::time::timeout(self.limit, client.batch_execute(command)).await;
-        Ok(sent.map_err(|_| Failure::Slow(self.limit))??)
+        let sent = sent.map_or(Err(Failure::Slow(self.limit)), |sent| sent.map_err(Failure::from));
+        sent.inspect_err(|failure| self.lease.heed(failure))
     }
 }
 

@@ -129,9 +129,44 @@ impl Cluster {
     }
 
     fn start_prepared(settings: &[(&str, &str)], prepare: impl FnOnce(&mut Cluster)) -> Cluster {
+        let mut cluster = Cluster::unfilled(settings);
+        cluster.initialise();
+        prepare(&mut cluster);
+        cluster.start_on_free_port()
+    }
+
+    /// A streaming standby of another cluster, which takes connections for reads. Name it in the other one's
+    /// `synchronous_standby_names`, and commits there wait until this one has them on its disk. Commit nothing there
+    /// before it runs, for that would wait for ever.
+    ///
+    /// # Panics
+    ///
+    /// As [`Cluster::start`]; also when the other one is down, or `pg_basebackup` is not installed.
+    pub fn standby_of(primary: &Cluster, name: &str, settings: &[(&str, &str)]) -> Cluster {
+        let cluster = Cluster::unfilled(settings);
+        let source = format!("host=127.0.0.1 port={} user=postgres application_name={name}", primary.port);
+        let mut backup = cluster.command(cluster.binaries.join("pg_basebackup"));
+        backup.args(["--pgdata=data", "--checkpoint=fast", "--no-sync", "--wal-method=stream"]);
+        run(backup.args(["--write-recovery-conf", "--dbname", &source]));
+        cluster.start_on_free_port()
+    }
+
+    /// Makes a standby a primary. Returns when it takes writes.
+    ///
+    /// # Panics
+    ///
+    /// When it is no standby, or does not become a primary within a minute.
+    pub async fn promote(&self) {
+        let promoted = self.superuser_client("postgres").await.query_one("SELECT pg_promote()", &[]).await;
+        let promoted = promoted.unwrap_or_else(|error| panic!("expected a standby to promote, found {error:?}"));
+        assert!(promoted.get::<_, bool>(0), "expected the standby to become a primary, found it still one");
+    }
+
+    /// A cluster with an empty data directory.
+    fn unfilled(settings: &[(&str, &str)]) -> Cluster {
         let binaries = find_binaries();
         let directory = make_directory();
-        let mut cluster = Cluster {
+        let cluster = Cluster {
             binaries,
             guardian: watch_over(&directory),
             account: account_for(&directory),
@@ -140,12 +175,15 @@ impl Cluster {
             port: 0,
             postmaster: None,
         };
-        cluster.initialise();
-        prepare(&mut cluster);
+        cluster.make_data();
+        cluster
+    }
+
+    fn start_on_free_port(mut self) -> Cluster {
         for _ in 0..20 {
-            cluster.port = free_port();
-            if cluster.launch() {
-                return cluster;
+            self.port = free_port();
+            if self.launch() {
+                return self;
             }
         }
         panic!("expected a free port of 127.0.0.1, found twenty taken before PostgreSQL could listen on them");
@@ -154,6 +192,15 @@ impl Cluster {
     /// The port of 127.0.0.1 it listens on, the same for all its life.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What the server has written to its log since it was last started.
+    ///
+    /// # Panics
+    ///
+    /// When the log cannot be read.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap()
     }
 
     /// The URL of one of its databases, for its superuser. A new cluster has the database `postgres`.
@@ -213,17 +260,21 @@ impl Cluster {
         wait_until(&format!("port {} to be free again", self.port), || self.launch());
     }
 
-    /// Fills the data directory: from an archive of a freshly initialised one, which takes a tenth of initdb's time.
-    /// An archive, because one file is there whole or not at all, whoever renames or cleans up beside us.
-    fn initialise(&self) {
-        let ourselves = fs::metadata(&self.directory).unwrap().uid();
+    fn make_data(&self) {
         let data = self.data();
-        fs::create_dir(&data).unwrap();
+        DirBuilder::new().mode(0o700).create(&data).unwrap();
         if let Some((user, group)) = self.account {
             chown(&self.directory, Some(user), Some(group)).unwrap();
             chown(&data, Some(user), Some(group)).unwrap();
         }
+    }
 
+    /// Fills the data directory: from an archive of a freshly initialised one, which takes a tenth of initdb's time.
+    /// An archive, because one file is there whole or not at all, whoever renames or cleans up beside us.
+    fn initialise(&self) {
+        let ourselves = fs::metadata(&self.directory).unwrap().uid();
+        let ourselves = self.account.map_or(ourselves, |_| 0);
+        let data = self.data();
         let version = run(self.command(self.binaries.join("postgres")).arg("--version"));
         let version: String = version.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
         let archive = env::temp_dir().join(format!("sessile-testkit-{version}-{ourselves}.tar"));
@@ -438,8 +489,10 @@ fn find_binaries() -> PathBuf {
          /usr/lib/postgresql/*/bin or /usr/local/pgsql/bin; found no directory with both. \
          On Debian and Ubuntu: apt-get install postgresql",
     );
-    // Absolute, because the commands run in another directory.
-    found.canonicalize().unwrap()
+    // Absolute, because the commands run in another directory; and where links lead to, for there are the other programs.
+    let linked = found.join("postgres").canonicalize().unwrap();
+    let home = linked.parent().map(Path::to_owned).filter(has_both);
+    home.unwrap_or_else(|| found.canonicalize().unwrap())
 }
 
 fn usual_places() -> Vec<PathBuf> {

@@ -11,7 +11,9 @@ use tokio_postgres::{Client, Config};
 
 use super::Look;
 use crate::PostgresStore;
+use crate::connect::takes_no_writes;
 use crate::rows::get;
+use crate::servers;
 
 const REACHABLE: &str = "postgres.reachable";
 const TLS: &str = "postgres.tls";
@@ -34,15 +36,20 @@ pub(super) async fn open(store: &PostgresStore, checks: &mut Vec<Check>) -> Opti
 
 /// Where it is connected to, and as whom. Not with which password.
 fn place(config: &Config) -> String {
+    let hosts: Vec<_> = servers::each(config).iter().map(host).collect();
+    let host = hosts.join(" and ");
+    let user = config.get_user().unwrap_or("nobody");
+    format!("{host}, database {}, as {user}", config.get_dbname().unwrap_or(user))
+}
+
+fn host(config: &Config) -> String {
     let port = config.get_ports().first().copied().unwrap_or(5432);
-    let host = match config.get_hosts().first() {
+    match config.get_hosts().first() {
         Some(Host::Tcp(name)) => format!("{name}:{port}"),
         #[cfg(unix)]
         Some(Host::Unix(path)) => format!("the socket in {}", path.display()),
         None => config.get_hostaddrs().first().map_or("no host".into(), |address| format!("{address}:{port}")),
-    };
-    let user = config.get_user().unwrap_or("nobody");
-    format!("{host}, database {}, as {user}", config.get_dbname().unwrap_or(user))
+    }
 }
 
 fn silent(place: &str, limit: &str) -> Check {
@@ -72,6 +79,12 @@ fn refusal(place: &str, error: &tokio_postgres::Error) -> Check {
     }
     if kind.starts_with("timeout") {
         return silent(place, "the time limit");
+    }
+    if takes_no_writes(error) {
+        return failed(
+            format!("No server takes writes at {place}."),
+            "Promote a standby, start the primary, or name it in the database's URL.",
+        );
     }
     match io_kind(error) {
         Some(std::io::ErrorKind::ConnectionRefused) => failed(

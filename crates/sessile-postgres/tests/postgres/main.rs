@@ -9,6 +9,7 @@
 
 mod contract;
 mod examine;
+mod failover;
 mod failures;
 mod http;
 mod migrate;
@@ -18,6 +19,7 @@ mod reads;
 mod registry;
 mod registry_tables;
 mod signed_in;
+mod statements;
 mod stats;
 mod table;
 mod time;

@@ -46,6 +46,14 @@ async fn a_server_with_a_certificate_is_checked_when_the_mode_says_so() {
         assert!(administrator.query_one(encrypted, &[]).await.unwrap().get::<_, bool>(0), "{url}");
         drop(store);
     }
+    // With several hosts each certificate is compared with the host that it was found at.
+    let at = |hosts: [&str; 2]| {
+        let hosts = hosts.map(|host| format!("{host}:{}", cluster.port())).join(",");
+        format!("postgres://postgres@{hosts}/postgres?sslmode=verify-full&sslrootcert={roots}")
+    };
+    connects(&at(["localhost", "127.0.0.1"])).await.unwrap();
+    let refused = connects(&at(["localhost", "localhost"])).await.unwrap_err();
+    assert!(refused.contains("NotValidForName"), "{refused}");
     connects(&format!("{base}?sslmode=disable")).await.unwrap();
     let wrong = connects(&format!("{base}?sslmode=verify-full&sslrootcert=/nowhere.pem")).await.unwrap_err();
     assert!(wrong.contains("/nowhere.pem"), "{wrong}");
