@@ -77,6 +77,7 @@ fn described(checks: &[Check]) -> Value {
         "ok": worst(checks) != Verdict::Failed,
         "failed": count(checks, Verdict::Failed),
         "warnings": count(checks, Verdict::Warning),
+        "skipped": count(checks, Verdict::Skipped),
         "good": count(checks, Verdict::Good),
         "checks": checks.iter().map(one).collect::<Vec<_>>(),
     })
@@ -87,10 +88,11 @@ fn text(checks: &[Check]) -> Text {
     for check in checks {
         say(&mut text, check);
     }
-    let [failed, warnings, good] =
-        [Verdict::Failed, Verdict::Warning, Verdict::Good].map(|verdict| count(checks, verdict));
+    let [failed, warnings, skipped, good] =
+        [Verdict::Failed, Verdict::Warning, Verdict::Skipped, Verdict::Good].map(|verdict| count(checks, verdict));
     let warnings = if warnings == 1 { "1 warning".into() } else { format!("{warnings} warnings") };
-    text.paint(tone(worst(checks)), &format!("{failed} failed, {warnings}, {good} good")).say("\n");
+    let skipped = if skipped == 0 { String::new() } else { format!("{skipped} skipped, ") };
+    text.paint(tone(worst(checks)), &format!("{failed} failed, {warnings}, {skipped}{good} good")).say("\n");
     text
 }
 
@@ -112,6 +114,7 @@ fn say(text: &mut Text, check: &Check) {
 fn tone(verdict: Verdict) -> Tone {
     match verdict {
         Verdict::Good => Tone::Good,
+        Verdict::Skipped => Tone::Plain,
         Verdict::Warning => Tone::Warning,
         Verdict::Failed => Tone::Bad,
     }

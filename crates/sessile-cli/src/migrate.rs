@@ -32,7 +32,7 @@ async fn postgres(args: &MigrateArgs, url: &str, settings: &Settings) -> anyhow:
     let migration = match (args.guard, args.unguard, args.timestamptz) {
         (true, ..) => store.guard(user_key).await?,
         (_, true, _) => store.unguard().await?,
-        (.., true) => store.timestamptz().await?,
+        (.., true) => store.timestamptz(args.zone.as_deref()).await?,
         _ => store.creation().await?,
     };
     output::print(migration.sql())?;

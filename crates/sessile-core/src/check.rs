@@ -10,6 +10,8 @@ use async_trait::async_trait;
 pub enum Verdict {
     /// As it should be.
     Good,
+    /// Nobody knows: it was not looked at.
+    Skipped,
     /// It works, and will hurt some day.
     Warning,
     /// Sessions fail, or a promise does not hold.
@@ -21,6 +23,7 @@ impl Verdict {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Good => "good",
+            Self::Skipped => "skipped",
             Self::Warning => "warning",
             Self::Failed => "failed",
         }
@@ -33,7 +36,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// One thing that was looked at. No text in it holds an id, a secret or a password.
+/// One thing that was looked at, or should have been. No text in it holds an id, a secret or a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// A stable name, for probes: `postgres.expire_index`.
@@ -50,6 +53,11 @@ impl Check {
     /// All is well.
     pub fn good(name: &'static str, finding: impl Into<String>) -> Self {
         Self { name, verdict: Verdict::Good, finding: finding.into(), remedy: None }
+    }
+
+    /// It was not looked at; the finding says why, the remedy how to look. That is neither praise nor blame.
+    pub fn skipped(name: &'static str, finding: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Skipped, finding: finding.into(), remedy: Some(remedy.into()) }
     }
 
     /// It works, and will hurt some day.

@@ -81,8 +81,8 @@ fn is_creation_race(failure: &Failure) -> bool {
 fn cannot_create(name: &str, failure: Failure) -> Error {
     if failure.is(&SqlState::INSUFFICIENT_PRIVILEGE) {
         return Error::config(format!(
-            "the table {name} is missing and this role may not create it; create it as its owner, by starting once as a role \
-             that may, or grant CREATE on the schema"
+            "the table {name} is missing and this role may not create it; run sessile migrate as a role that may and \
+             grant this one SELECT, INSERT, UPDATE, DELETE on it, or grant CREATE on the schema"
         ));
     }
     failure.into()

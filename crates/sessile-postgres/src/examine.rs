@@ -7,7 +7,7 @@ mod pooler;
 mod rows;
 mod server;
 mod tables;
-mod zone;
+pub(crate) mod zone;
 
 use std::time::{Duration, SystemTime};
 

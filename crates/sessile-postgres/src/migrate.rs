@@ -3,7 +3,7 @@
 //! lock. Each change looks at what is there, so one that was interrupted is begun again and goes on.
 
 mod create;
-mod timestamptz;
+pub(crate) mod timestamptz;
 
 use std::fmt;
 use std::time::Duration;

@@ -1,11 +1,11 @@
 //! What is kept for operators: three more tables beside the registry's, named after it. They are made when something is
-//! first written into them, so that an application without operators has none of them; until then they are empty.
+//! first written into them, or by `sessile migrate` for an application that may make none; until then they are empty.
 
 use async_trait::async_trait;
 use sessile_core::{Action, Error, Operations, Operator, Role, SecretUse};
-use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
 
 use crate::PostgresStore;
 use crate::catalogue::find_or_create;
@@ -26,6 +26,8 @@ enum Kind {
     Audit,
     Secrets,
 }
+
+const KINDS: [Kind; 3] = [Kind::Operators, Kind::Audit, Kind::Secrets];
 
 /// What the tables are called, unquoted.
 #[derive(Clone, Debug)]
@@ -56,8 +58,28 @@ impl OperationNames {
     /// The quoted names of all of Sessile's tables.
     pub(crate) fn all_tables(&self, names: &Names) -> Vec<String> {
         let Names { data, registry, cutoffs, moves, .. } = names;
-        let ours = [Kind::Operators, Kind::Audit, Kind::Secrets].map(|kind| self.quoted(kind));
-        [data, registry, cutoffs, moves].into_iter().cloned().chain(ours).collect()
+        [data, registry, cutoffs, moves].into_iter().cloned().chain(self.all()).collect()
+    }
+
+    /// The quoted names of these tables.
+    pub(crate) fn all(&self) -> [String; 3] {
+        KINDS.map(|kind| self.quoted(kind))
+    }
+
+    /// The SQL that makes those of the tables that are missing.
+    pub(crate) async fn missing(&self, client: &Client) -> Result<Vec<String>, Error> {
+        let mut missing = Vec::new();
+        for kind in KINDS {
+            if find(client, &self.quoted(kind), kind.needed()).await?.is_none() {
+                missing.push(self.create(kind));
+            }
+        }
+        Ok(missing)
+    }
+
+    fn create(&self, kind: Kind) -> String {
+        let key = quote(&derived("", &self.name(kind), "_pkey"));
+        format!("CREATE TABLE {} ({});", self.quoted(kind), kind.columns().replace("{key}", &key))
     }
 }
 
@@ -140,8 +162,7 @@ impl PostgresStore {
         let lease = self.lease().await?;
         let Some(client) = lease.client() else { return Err(Failure::Down.into()) };
         let quoted = names.quoted(kind);
-        let key = quote(&derived("", &names.name(kind), "_pkey"));
-        let sql = format!("CREATE TABLE {quoted} ({})", kind.columns().replace("{key}", &key));
+        let sql = names.create(kind);
         let create = || async { Ok(client.batch_execute(&sql).await?) };
         find_or_create(&quoted, || find(client, &quoted, kind.needed()), create).await?;
         lease.finished();

@@ -129,6 +129,12 @@ impl Layout<'_> {
         columns
     }
 
+    /// The column of the unique index beside the key, and the SQL that makes that.
+    pub(crate) fn unique(&self) -> Option<(&'static str, String)> {
+        let at = self.indexes.iter().position(|index| index.2.starts_with("UNIQUE"))?;
+        Some((self.indexes[at].0, self.indexes("CONCURRENTLY ").swap_remove(at).1))
+    }
+
     /// The column of the primary key.
     pub(crate) fn key(&self) -> &'static str {
         self.needed[0].0

@@ -54,6 +54,10 @@ pub(crate) struct MigrateArgs {
     /// Make the column expire a timestamptz, under traffic: it then means the same in every time zone
     #[arg(long)]
     pub(crate) timestamptz: bool,
+    /// The time zone that the sessions were written in, which is the application's [default: the connection's, if no role
+    /// that writes has another]
+    #[arg(long, value_name = "ZONE", requires = "timestamptz")]
+    pub(crate) zone: Option<String>,
     /// The top-level key under which Express keeps the signed-in user, which is the application's session.user_key
     #[arg(long, value_name = "KEY", requires = "guard", conflicts_with = "unguard")]
     pub(crate) user_key: Option<String>,

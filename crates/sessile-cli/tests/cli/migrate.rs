@@ -120,7 +120,16 @@ async fn migrate_creates_what_is_missing_and_prints_it_first() {
     assert_snapshot!("migrate", shown);
     assert_eq!(tables().await, [""; 0], "a dry run only shows");
     assert_eq!(place.prints(&["migrate"]), shown + "-- done\n");
-    assert_eq!(tables().await, ["session", "sessions", "sessions_cutoffs", "sessions_moves"]);
+    let all = [
+        "session",
+        "sessions",
+        "sessions_audit",
+        "sessions_cutoffs",
+        "sessions_moves",
+        "sessions_operators",
+        "sessions_secrets",
+    ];
+    assert_eq!(tables().await, all);
     assert_eq!(place.prints(&["migrate"]), "-- there is nothing to change\n");
     place.sql(r#"DROP INDEX "IDX_session_expire""#).await;
     let again = place.prints(&["migrate"]);
@@ -137,6 +146,8 @@ async fn migrate_makes_expire_mean_the_same_everywhere_and_signs_nobody_out() {
     let browser = Browser::new(&demo.url);
     assert_eq!(sign_in(&browser).await.status, 303);
     assert!(place.prints(&["migrate", "--timestamptz", "--dry-run"]).contains("timestamptz"));
+    let (code, _, error) = place.run(&["migrate", "--timestamptz", "--zone", "Nowhere"]);
+    assert!(code == Some(2) && error.contains("a time zone that PostgreSQL knows"), "{code:?} {error}");
     assert!(place.prints(&["migrate", "--timestamptz"]).ends_with("-- done\n"));
     let client = place.database.as_ref().unwrap().client().await;
     let sql = "SELECT data_type::text FROM information_schema.columns WHERE table_name = 'session' AND column_name = 'expire'";

@@ -24,6 +24,7 @@ pub(super) async fn open(store: &PostgresStore, checks: &mut Vec<Check>) -> Opti
     let (limit, place) = (store.settings().connect_timeout, place(&connector.config));
     let check = match tokio::time::timeout(limit, connector.open()).await {
         Ok(Ok((client, _task))) => {
+            let place = reached(&client, &connector.config).await.unwrap_or(place);
             checks.push(Check::good(REACHABLE, format!("Connected to {place}.")));
             return Some(client);
         }
@@ -37,9 +38,7 @@ pub(super) async fn open(store: &PostgresStore, checks: &mut Vec<Check>) -> Opti
 /// Where it is connected to, and as whom. Not with which password.
 fn place(config: &Config) -> String {
     let hosts: Vec<_> = servers::each(config).iter().map(host).collect();
-    let host = hosts.join(" and ");
-    let user = config.get_user().unwrap_or("nobody");
-    format!("{host}, database {}, as {user}", config.get_dbname().unwrap_or(user))
+    named(config, &hosts.join(" and "))
 }
 
 fn host(config: &Config) -> String {
@@ -50,6 +49,21 @@ fn host(config: &Config) -> String {
         Some(Host::Unix(path)) => format!("the socket in {}", path.display()),
         None => config.get_hostaddrs().first().map_or("no host".into(), |address| format!("{address}:{port}")),
     }
+}
+
+/// Which of several hosts it was, as the server says. A single host is called as the URL calls it.
+async fn reached(client: &Client, config: &Config) -> Option<String> {
+    const SERVER: &str = "SELECT host(inet_server_addr()) || ':' || inet_server_port()";
+    if config.get_hosts().len().max(config.get_hostaddrs().len()) < 2 {
+        return None;
+    }
+    let row = client.query_typed_one(SERVER, &[]).await.ok()?;
+    get::<Option<&str>>(&row, 0).ok()?.map(|server| named(config, server))
+}
+
+fn named(config: &Config, host: &str) -> String {
+    let user = config.get_user().unwrap_or("nobody");
+    format!("{host}, database {}, as {user}", config.get_dbname().unwrap_or(user))
 }
 
 fn silent(place: &str, limit: &str) -> Check {
@@ -113,7 +127,8 @@ fn refused(place: &str, code: &SqlState, message: &str) -> Check {
         "3D000" => ("there is no such database", "Create it (CREATE DATABASE), or correct the database's URL."),
         "53300" => (
             "too many connections are open",
-            "Raise max_connections, close what holds them, or set a smaller database.pool.max.",
+            "Close what holds them, set a smaller database.pool.max, or raise the limit that the server names: max_connections, \
+             or the CONNECTION LIMIT of the role or the database (ALTER ROLE, ALTER DATABASE).",
         ),
         "57P03" => {
             ("it is starting up or shutting down", "Wait until it is up; the server's log says why it takes long.")
@@ -165,12 +180,21 @@ pub(super) async fn examine(look: &Look<'_>, checks: &mut Vec<Check>) -> Result<
         Some(row) if connector.verifies => {
             Check::good(TLS, format!("Encrypted with {}; the server's certificate is checked.", get::<&str>(row, 0)?))
         }
-        Some(row) => Check::good(
+        Some(row) if is_local(&connector.config) => Check::good(
             TLS,
             format!(
-                "Encrypted with {}; the server's certificate is not checked (sslmode=verify-full would).",
+                "Encrypted with {}; the server's certificate is not checked (sslmode=verify-full would), and the server is on \
+                 this host.",
                 get::<&str>(row, 0)?
             ),
+        ),
+        Some(row) => Check::warning(
+            TLS,
+            format!(
+                "Encrypted with {}, and the server's certificate is not checked: whoever is on the way can pass for the server.",
+                get::<&str>(row, 0)?
+            ),
+            "Set sslmode=verify-full in the database's URL, and sslrootcert=FILE for an authority of your own.",
         ),
         None if is_local(&connector.config) => {
             Check::good(TLS, "Not encrypted, and the server is on this host: nothing leaves it.")

@@ -14,7 +14,11 @@ const NAME: &str = "postgres.pooler";
 pub(super) async fn examine(look: &Look<'_>, checks: &mut Vec<Check>) -> Result<(), Error> {
     let limit = look.store.settings().connect_timeout;
     let Ok(Ok((other, _task))) = tokio::time::timeout(limit, look.store.connector().open()).await else {
-        // Connections may be scarce; that is another finding.
+        checks.push(Check::skipped(
+            NAME,
+            "No second connection was to be had, which it takes to see whether a pooler stands before the server.",
+            "Free a connection, then run sessile doctor again.",
+        ));
         return Ok(());
     };
     let moves = change_servers(&look.client, &other).await?;
@@ -35,7 +39,8 @@ fn judge(changes_servers: bool, is_unnamed: bool) -> Check {
             NAME,
             "A pooler in transaction mode stands before the server (PgBouncer, RDS Proxy), and statements are prepared until \
              it has lost three: the first requests after each start are slower.",
-            "Build the store with PostgresBuilder::unnamed_statements(true), or connect past the pooler.",
+            "Put the server's own address into the database's URL, past the pooler. A program of yours may instead build its \
+             store with PostgresBuilder::unnamed_statements(true).",
         ),
     }
 }

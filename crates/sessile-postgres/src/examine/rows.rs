@@ -53,7 +53,7 @@ async fn backlog(look: &Look<'_>, names: &Names) -> Result<Check, Error> {
         _ => Check::warning(
             NAME,
             format!("{finding}: nobody sweeps."),
-            "Run sessile sweep, and have an instance sweep: Sessions::spawn_sweeper.",
+            "Run sessile sweep now; for later, set SWEEP_INTERVAL=60000 for an instance that runs, or run sessile serve.",
         ),
     })
 }
@@ -131,7 +131,9 @@ async fn vacuum(look: &Look<'_>, data: &str) -> Result<Check, Error> {
         FROM pg_catalog.pg_stat_user_tables t JOIN pg_catalog.pg_class c ON c.oid = t.relid \
         WHERE t.relid = to_regclass($1)";
     let rows = look.query(STATISTICS, &[(&data, Type::TEXT)]).await?;
-    let Some(row) = rows.first() else { return Ok(Check::good(NAME, "The server keeps no statistics of this table.")) };
+    let Some(row) = rows.first() else {
+        return Ok(Check::skipped(NAME, "The server keeps no statistics of this table.", "Look at the table itself."));
+    };
     let (live, dead, was_vacuumed): (i64, i64, bool) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
     let (word, limit) = if get(row, 3)? { ("on", DEAD_FOR_NOW) } else { ("off", DEAD) };
     let finding = format!("{live} live rows, {dead} dead ones; autovacuum is {word}");

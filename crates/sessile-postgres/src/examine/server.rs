@@ -18,12 +18,12 @@ const SKEW: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 pub(super) async fn examine(look: &Look<'_>, checks: &mut Vec<Check>) -> Result<(), Error> {
     const SETTINGS: &str = "SELECT current_setting('server_version_num')::int4, current_setting('server_version'), \
         pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', current_setting('synchronous_commit'), \
-        current_setting('fsync')";
+        current_setting('fsync'), quote_ident(current_user) || ' IN DATABASE ' || quote_ident(current_database())";
     let asked = Instant::now();
     let row = look.ask(SETTINGS, &[]).await?;
     checks.push(version(get(&row, 0)?, get(&row, 1)?));
-    checks.push(writable(get(&row, 2)?, get(&row, 3)?));
-    checks.push(synchronous_commit(get(&row, 4)?));
+    checks.push(writable(get(&row, 2)?, get(&row, 3)?, get(&row, 6)?));
+    checks.push(synchronous_commit(get(&row, 4)?, get(&row, 6)?));
     checks.push(fsync(get(&row, 5)?));
     let clock = look.ask("SELECT date_part('epoch', clock_timestamp())", &[]).await?;
     checks.push(skew(look.now + asked.elapsed(), time(get(&clock, 0)?)));
@@ -39,7 +39,7 @@ fn version(number: i32, name: &str) -> Check {
     Check::failed(NAME, format!("PostgreSQL {name} is older than 13."), "Upgrade the server to PostgreSQL 13 or later.")
 }
 
-fn writable(is_standby: bool, is_read_only: bool) -> Check {
+fn writable(is_standby: bool, is_read_only: bool, role: &str) -> Check {
     const NAME: &str = "postgres.writable";
     match (is_standby, is_read_only) {
         (true, _) => Check::failed(
@@ -50,13 +50,13 @@ fn writable(is_standby: bool, is_read_only: bool) -> Check {
         (_, true) => Check::failed(
             NAME,
             "Transactions of this role or database are read-only.",
-            "ALTER ROLE … RESET default_transaction_read_only, or the same for the database; then connect anew.",
+            format!("ALTER ROLE {role} SET default_transaction_read_only = off;"),
         ),
         _ => Check::good(NAME, "The server takes writes."),
     }
 }
 
-fn synchronous_commit(setting: &str) -> Check {
+fn synchronous_commit(setting: &str, role: &str) -> Check {
     const NAME: &str = "postgres.synchronous_commit";
     if setting != "off" {
         return Check::good(NAME, format!("synchronous_commit is {setting}: what was acknowledged is on the disk."));
@@ -64,7 +64,7 @@ fn synchronous_commit(setting: &str) -> Check {
     Check::warning(
         NAME,
         "synchronous_commit is off: a sign-out that was acknowledged can be lost when the server crashes.",
-        "ALTER ROLE … SET synchronous_commit = on, or the same for the database.",
+        format!("ALTER ROLE {role} SET synchronous_commit = on;"),
     )
 }
 
@@ -97,18 +97,30 @@ fn skew(ours: SystemTime, theirs: SystemTime) -> Check {
 
 async fn connections(look: &Look<'_>) -> Result<Check, Error> {
     const NAME: &str = "postgres.connections";
-    const CONNECTIONS: &str = "SELECT (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database)::int8, \
-        current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8";
+    // Of the limits the one that is nearest. Below zero is none, and none holds for a superuser.
+    const CONNECTIONS: &str = "WITH limits (whose, used, most, remedy) AS ( \
+          SELECT 'the server', (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database)::int8, \
+            current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8, \
+            'Raise max_connections, or put a pooler in between.' \
+          UNION ALL SELECT 'the role', (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usesysid = r.oid), \
+            CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END, \
+            'ALTER ROLE ' || quote_ident(rolname) || ' CONNECTION LIMIT -1;' \
+          FROM pg_catalog.pg_roles r WHERE rolname = current_user \
+          UNION ALL SELECT 'the database', (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datid = d.oid), \
+            CASE WHEN (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN -1 ELSE datconnlimit END, \
+            'ALTER DATABASE ' || quote_ident(datname) || ' CONNECTION LIMIT -1;' \
+          FROM pg_catalog.pg_database d WHERE datname = current_database() \
+        ) SELECT whose, used, most, remedy FROM limits WHERE most >= 0 ORDER BY used::float8 / greatest(most, 1) DESC LIMIT 1";
     let row = look.ask(CONNECTIONS, &[]).await?;
-    let (used, most): (i64, i64) = (get(&row, 0)?, get(&row, 1)?);
-    let finding = format!("{used} of the server's {most} connections are in use.");
+    let (whose, used, most): (&str, i64, i64) = (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
+    let finding = format!("{used} of {whose}'s {most} connections are in use.");
     if used * 10 < most * 9 {
         return Ok(Check::good(NAME, finding));
     }
     Ok(Check::warning(
         NAME,
         finding,
-        "Raise max_connections, put a pooler in between, or set a smaller database.pool.max for each instance.",
+        format!("{} Or set a smaller database.pool.max for each instance.", get::<&str>(&row, 3)?),
     ))
 }
 
@@ -126,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_standby_is_told_from_a_read_only_role() {
-        assert!(writable(true, true).finding.contains("standby"));
-        assert!(!writable(false, true).finding.contains("standby"));
+        assert!(writable(true, true, "app").finding.contains("standby"));
+        assert!(!writable(false, true, "app").finding.contains("standby"));
     }
 }

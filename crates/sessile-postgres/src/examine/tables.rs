@@ -19,6 +19,8 @@ const KEY: &str = "postgres.primary_key";
 const EXPIRE: &str = "postgres.expire_index";
 const REGISTRY: &str = "postgres.registry";
 const PRIVILEGES: &str = "postgres.privileges";
+const OPERATIONS: &str = "postgres.operations";
+const LOGGED: &str = "postgres.logged";
 
 /// A table with more rows than this is not read from its beginning when there is an index.
 const LARGE: f32 = 10_000.0;
@@ -42,12 +44,16 @@ pub(super) async fn examine(look: &Look<'_>, checks: &mut Vec<Check>) -> Result<
     let shared = registry(look, &layouts, checks).await?;
     let used = usage(&look.client, &data, "sid", &["expire"]).await?;
     let operations = OperationNames::new(&found.schema, &names.registry);
+    let schema = quote(&found.schema);
     let found = Found { names: all_names(&found, &names, data), expire: found.expire, table: settings.table.clone() };
-    let may = privileges(look, &operations.all_tables(&found.names), checks).await?;
+    let Names { data, registry, cutoffs, moves, .. } = &found.names;
+    let may = privileges(look, &[data, registry, cutoffs, moves], checks).await?;
     checks.push(primary_key(&found.names.data, &used));
     if !may || !shared || !used.is_unique {
         return Ok(None);
     }
+    checks.push(kept_for_operators(look, &schema, &operations.all()).await?);
+    checks.push(logged(look, &operations.all_tables(&found.names)).await?);
     checks.push(expire_index(look, &found.names.data, &used).await?);
     Ok(Some(found))
 }
@@ -65,18 +71,16 @@ async fn sessions(look: &Look<'_>, name: &str, checks: &mut Vec<Check>) -> Resul
         if !failure.is(&SqlState::INSUFFICIENT_PRIVILEGE) {
             return Err(failure.into());
         }
-        let role = role(look).await?;
-        let schema = quote(look.store.settings().schema.as_deref().unwrap_or("public"));
-        checks.push(Check::failed(
-            PRIVILEGES,
-            format!("The role {role} may not use the schema {schema}."),
-            format!("As its owner: GRANT USAGE ON SCHEMA {schema} TO {role};"),
-        ));
+        let schema = look.store.settings().schema.as_deref().unwrap_or("public");
+        checks.push(no_usage(look, schema).await?);
         return Ok(None);
     }
     match table::find(&look.client, name).await {
         Ok(None) => {
-            checks.push(missing(TABLE, name));
+            checks.push(match hidden(look).await? {
+                Some(schema) => no_usage(look, &schema).await?,
+                None => missing(TABLE, name),
+            });
             Ok(None)
         }
         Ok(Some(found)) => {
@@ -94,11 +98,37 @@ async fn sessions(look: &Look<'_>, name: &str, checks: &mut Vec<Check>) -> Resul
     }
 }
 
+/// The schema in which a table that was not found is, or would be made, when this role may not look into that. The
+/// search path passes over such a schema without a word.
+async fn hidden(look: &Look<'_>) -> Result<Option<String>, Error> {
+    const HIDDEN: &str = "SELECT n.nspname::text \
+        FROM unnest(string_to_array(current_setting('search_path'), ',')) WITH ORDINALITY AS path (name, place) \
+        JOIN pg_catalog.pg_namespace n \
+          ON n.nspname::text = replace(trim(BOTH ' \"' FROM path.name), '$user', current_user::text) \
+        WHERE NOT has_schema_privilege(n.oid, 'USAGE') AND (current_schema() IS NULL OR EXISTS ( \
+          SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname::text = $1)) ORDER BY place LIMIT 1";
+    let settings = look.store.settings();
+    if settings.schema.is_some() {
+        return Ok(None);
+    }
+    let rows = look.query(HIDDEN, &[(&settings.table, Type::TEXT)]).await?;
+    rows.first().map(|row| get(row, 0)).transpose()
+}
+
+async fn no_usage(look: &Look<'_>, schema: &str) -> Result<Check, Error> {
+    let (role, schema) = (role(look).await?, quote(schema));
+    Ok(Check::failed(
+        PRIVILEGES,
+        format!("The role {role} may not use the schema {schema}."),
+        format!("As its owner: GRANT USAGE ON SCHEMA {schema} TO {role};"),
+    ))
+}
+
 fn missing(check: &'static str, name: &str) -> Check {
     Check::failed(
         check,
         format!("The table {name} is missing."),
-        "Run sessile migrate, or start the application once as a role that may create tables.",
+        "Run sessile migrate as a role that may create tables, and grant the application's role its rights on them.",
     )
 }
 
@@ -119,7 +149,7 @@ async fn role(look: &Look<'_>) -> Result<String, Error> {
 
 /// The registry's tables; whether all can be used.
 async fn registry(look: &Look<'_>, layouts: &[Layout<'_>], checks: &mut Vec<Check>) -> Result<bool, Error> {
-    let mut unindexed = Vec::new();
+    let (mut unindexed, mut not_unique) = (Vec::new(), None);
     for table in layouts {
         let name = &table.quoted;
         let check = match table.find(&look.client).await {
@@ -128,6 +158,7 @@ async fn registry(look: &Look<'_>, layouts: &[Layout<'_>], checks: &mut Vec<Chec
             Ok(Some(())) => {
                 let used = usage(&look.client, name, table.key(), &table.indexed()).await?;
                 unindexed.extend(used.unindexed.iter().map(|column| format!("{name} ({})", quote(column))));
+                not_unique = not_unique.or(duplicates(look, table).await?);
                 if used.is_unique {
                     continue;
                 }
@@ -137,7 +168,15 @@ async fn registry(look: &Look<'_>, layouts: &[Layout<'_>], checks: &mut Vec<Chec
         checks.push(check);
         return Ok(false);
     }
-    checks.push(if unindexed.is_empty() {
+    let is_unique = not_unique.is_none();
+    checks.extend(not_unique);
+    checks.extend((is_unique || !unindexed.is_empty()).then(|| indexes(layouts, &unindexed)));
+    Ok(true)
+}
+
+/// Whether the lists of sessions are read through indexes.
+fn indexes(layouts: &[Layout<'_>], unindexed: &[String]) -> Check {
+    if unindexed.is_empty() {
         Check::good(REGISTRY, format!("The registry {} and its two tables are there.", layouts[0].quoted))
     } else {
         let remedies: Vec<_> = unindexed.iter().map(|on| format!("CREATE INDEX CONCURRENTLY ON {on};")).collect();
@@ -146,8 +185,23 @@ async fn registry(look: &Look<'_>, layouts: &[Layout<'_>], checks: &mut Vec<Chec
             format!("Lists of sessions read whole tables: there is no index on {}.", unindexed.join(", ")),
             remedies.join(" "),
         )
-    });
-    Ok(true)
+    }
+}
+
+/// What keeps a session from being there twice may have been dropped.
+async fn duplicates(look: &Look<'_>, table: &Layout<'_>) -> Result<Option<Check>, Error> {
+    const UNIQUE: &str = "SELECT c.relkind IN ('v', 'f') OR EXISTS (SELECT FROM pg_catalog.pg_index i \
+          JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
+          WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1 AND a.attname = $2) \
+        FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1)";
+    let Some((column, remedy)) = table.unique() else { return Ok(None) };
+    let name = &table.quoted;
+    let row = look.ask(UNIQUE, &[(name, Type::TEXT), (&column, Type::TEXT)]).await?;
+    if get(&row, 0)? {
+        return Ok(None);
+    }
+    let finding = format!("No unique index is on {name} ({}): a session can be there twice.", quote(column));
+    Ok(Some(Check::warning(REGISTRY, finding, remedy)))
 }
 
 fn no_key(check: &'static str, name: &str, key: &str) -> Check {
@@ -163,12 +217,23 @@ fn primary_key(data: &str, used: &Use) -> Check {
 }
 
 /// Whether this role may do with the tables what a store does.
-async fn privileges(look: &Look<'_>, tables: &[String], checks: &mut Vec<Check>) -> Result<bool, Error> {
+async fn privileges(look: &Look<'_>, tables: &[&String], checks: &mut Vec<Check>) -> Result<bool, Error> {
+    let role = role(look).await?;
+    let refused = refusals(look, &role, tables).await?;
+    let may = refused.is_none();
+    checks.push(match refused {
+        None => Check::good(PRIVILEGES, format!("The role {role} may read and write all tables.")),
+        Some((finding, remedy)) => Check::failed(PRIVILEGES, format!("The role {role} has no {finding}."), remedy),
+    });
+    Ok(may)
+}
+
+/// What the role may not do with those of the tables that are there, and the grants.
+async fn refusals(look: &Look<'_>, role: &str, tables: &[&String]) -> Result<Option<(String, String)>, Error> {
     const REFUSED: &str = "SELECT name, array_to_string(ARRAY( \
           SELECT privilege FROM unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS privilege \
           WHERE NOT has_table_privilege(to_regclass(name), privilege)), ', ') \
         FROM unnest($1) AS name WHERE to_regclass(name) IS NOT NULL";
-    let role = role(look).await?;
     let (mut findings, mut remedies) = (Vec::new(), Vec::new());
     for row in look.query(REFUSED, &[(&tables, Type::TEXT_ARRAY)]).await? {
         let (table, refused): (&str, &str) = (get(&row, 0)?, get(&row, 1)?);
@@ -177,20 +242,52 @@ async fn privileges(look: &Look<'_>, tables: &[String], checks: &mut Vec<Check>)
             remedies.push(format!("GRANT {refused} ON {table} TO {role};"));
         }
     }
-    let may = findings.is_empty();
-    checks.push(if may {
-        Check::good(PRIVILEGES, format!("The role {role} may read and write all tables."))
-    } else {
-        let finding = format!("The role {role} has no {}.", findings.join(", no "));
-        Check::failed(PRIVILEGES, finding, format!("As their owner: {}", remedies.join(" ")))
-    });
-    Ok(may)
+    Ok((!findings.is_empty()).then(|| (findings.join(", no "), format!("As their owner: {}", remedies.join(" ")))))
+}
+
+/// Whether what operators do is written down. Sessions work without.
+async fn kept_for_operators(look: &Look<'_>, schema: &str, tables: &[String; 3]) -> Result<Check, Error> {
+    const CONSEQUENCE: &str = "what operators do is not audited, nor how often each secret is used";
+    const MISSING: &str = "SELECT name, has_schema_privilege(to_regnamespace($2), 'CREATE') FROM unnest($1) AS name \
+        WHERE to_regclass(name) IS NULL";
+    let role = role(look).await?;
+    let rows = look.query(MISSING, &[(&&tables[..], Type::TEXT_ARRAY), (&schema, Type::TEXT)]).await?;
+    let missing = rows.iter().map(|row| get(row, 0)).collect::<Result<Vec<&str>, _>>()?.join(", ");
+    if rows.first().map_or(Ok(false), |row| get::<bool>(row, 1).map(|may| !may))? {
+        return Ok(Check::warning(
+            OPERATIONS,
+            format!("{missing} are missing and the role {role} may not create them: {CONSEQUENCE}."),
+            format!(
+                "As a role that may: sessile migrate; then GRANT SELECT, INSERT, UPDATE, DELETE ON {missing} TO {role};"
+            ),
+        ));
+    }
+    Ok(match refusals(look, &role, &tables.each_ref()).await? {
+        Some((finding, remedy)) => {
+            Check::warning(OPERATIONS, format!("The role {role} has no {finding}: {CONSEQUENCE}."), remedy)
+        }
+        None => Check::good(OPERATIONS, "What operators do can be written down."),
+    })
+}
+
+/// Whether a crash leaves what is in the tables.
+async fn logged(look: &Look<'_>, tables: &[String]) -> Result<Check, Error> {
+    const UNLOGGED: &str = "SELECT name FROM unnest($1) AS name JOIN pg_catalog.pg_class c ON c.oid = to_regclass(name) \
+        WHERE c.relpersistence = 'u' ORDER BY 1";
+    let rows = look.query(UNLOGGED, &[(&tables, Type::TEXT_ARRAY)]).await?;
+    let unlogged = rows.iter().map(|row| get(row, 0)).collect::<Result<Vec<&str>, _>>()?;
+    if unlogged.is_empty() {
+        return Ok(Check::good(LOGGED, "The tables are in the server's log: a crash leaves what is in them."));
+    }
+    let remedies: Vec<_> = unlogged.iter().map(|name| format!("ALTER TABLE {name} SET LOGGED;")).collect();
+    let finding = format!("UNLOGGED, so that a crash of the server empties them: {}.", unlogged.join(", "));
+    Ok(Check::failed(LOGGED, finding, remedies.join(" ")))
 }
 
 /// Whether the sweeper finds what has expired through an index. On a small table the server rightly reads all of it, so
 /// then it is asked what it would do otherwise.
 async fn expire_index(look: &Look<'_>, data: &str, used: &Use) -> Result<Check, Error> {
-    let remedy = format!("CREATE INDEX CONCURRENTLY ON {data} (expire); or sessile migrate");
+    let remedy = format!("CREATE INDEX CONCURRENTLY ON {data} (expire);");
     if !used.unindexed.is_empty() {
         let finding = "There is no valid index on expire: every sweep reads the whole table.";
         return Ok(Check::warning(EXPIRE, finding, remedy));

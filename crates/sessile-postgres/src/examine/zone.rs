@@ -6,12 +6,13 @@ use tokio_postgres::types::Type;
 
 use super::Look;
 use super::tables::Found;
+use crate::migrate::timestamptz::{NEW, REMARK};
 use crate::rows::get;
 
 const NAME: &str = "postgres.time_zone";
 
 /// What is set for roles that write the table, and for the database. Roles are named as they are.
-const SETTINGS: &str = "SELECT coalesce('the role ' || quote_ident(r.rolname), 'the database'), split_part(setting, '=', 2) \
+pub(crate) const SETTINGS: &str = "SELECT coalesce('the role ' || quote_ident(r.rolname), 'the database'), split_part(setting, '=', 2) \
     FROM pg_catalog.pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) AS setting \
     LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole \
     WHERE lower(split_part(setting, '=', 1)) = 'timezone' \
@@ -34,6 +35,14 @@ pub(super) async fn examine(look: &Look<'_>, found: &Found, checks: &mut Vec<Che
         ));
         return Ok(());
     }
+    if let Some(begun) = begun(look, found).await? {
+        checks.push(Check::warning(
+            NAME,
+            format!("The change of expire to timestamptz was begun, in {begun}, and not ended: each write does its work twice."),
+            "sessile migrate --timestamptz",
+        ));
+        return Ok(());
+    }
     let mut others = Vec::new();
     for row in look.query(SETTINGS, &[(&found.names.data, Type::TEXT)]).await? {
         let (whose, other): (&str, &str) = (get(&row, 0)?, get(&row, 1)?);
@@ -45,23 +54,39 @@ pub(super) async fn examine(look: &Look<'_>, found: &Found, checks: &mut Vec<Che
     Ok(())
 }
 
+/// The zone of a change to `timestamptz` that was broken off.
+async fn begun(look: &Look<'_>, found: &Found) -> Result<Option<String>, Error> {
+    const BEGUN: &str = "SELECT col_description(attrelid, attnum) FROM pg_catalog.pg_attribute \
+        WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped";
+    let rows = look.query(BEGUN, &[(&found.names.data, Type::TEXT), (&NEW, Type::TEXT)]).await?;
+    let remark = rows.first().map_or(Ok(None), |row| get::<Option<&str>>(row, 0))?;
+    Ok(remark.and_then(|remark| remark.strip_prefix(REMARK)).map(str::to_owned))
+}
+
 fn judge(zone: &str, source: &str, has_summer: bool, others: &[String]) -> Check {
-    const REMEDY: &str = "sessile migrate --timestamptz";
+    // Whoever runs it may have another zone.
+    let remedy = format!("sessile migrate --timestamptz --zone {zone}");
     let here = format!("expire is timestamp without zone, and this connection's zone is {zone} (set by: {source})");
     if !others.is_empty() {
         let finding = format!("{here}, while {}: what one writes the other reads as another time.", others.join(", "));
-        return Check::warning(NAME, finding, format!("{REMEDY}, or the same TimeZone for all of them"));
+        return Check::warning(
+            NAME,
+            finding,
+            format!(
+                "{remedy} (or another zone, if the sessions were written in it), or the same TimeZone for all of them"
+            ),
+        );
     }
     if has_summer {
         let finding =
             format!("{here}, which has daylight saving: each autumn an hour is there twice, and ends in it shift.");
-        return Check::warning(NAME, finding, REMEDY);
+        return Check::warning(NAME, finding, remedy);
     }
     Check::good(NAME, format!("{here}, which never changes."))
 }
 
 /// Whether both names are of one zone, as far as names tell.
-fn is_same(one: &str, other: &str) -> bool {
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
     let plain = |name: &str| {
         let name = name.trim_matches(['"', '\'']).to_lowercase();
         if ["utc", "etc/utc", "gmt", "etc/gmt", "zulu", "etc/zulu"].contains(&&*name) { "utc".into() } else { name }

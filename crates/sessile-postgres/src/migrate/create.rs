@@ -1,5 +1,5 @@
-//! What `connect` would create, as SQL to read first, and what it only warns of: indexes that are missing on tables that are
-//! there. Those are built beside the traffic; what an interrupted build left behind goes first.
+//! What `connect` would create, as SQL to read first; what is kept for operators, which an application creates later and may
+//! not be allowed to; and what `connect` only warns of: indexes that are missing on tables that are there. Those are built beside the traffic; what an interrupted build left behind goes first.
 
 use sessile_core::Error;
 use tokio_postgres::Client;
@@ -10,6 +10,7 @@ use crate::PostgresStore;
 use crate::builder::PostgresBuilder;
 use crate::failure::Failure;
 use crate::names::{check_identifier, qualified, quote};
+use crate::operations::OperationNames;
 use crate::registry_table::{self, Layout, usage};
 use crate::rows::get;
 use crate::table::{self, create_schema, create_table, expire_index};
@@ -44,6 +45,10 @@ async fn steps(client: &Client, settings: &PostgresBuilder) -> Result<Vec<Step>,
                 let index = table::expire_index_name(settings);
                 let sql = format!("CREATE INDEX CONCURRENTLY {} ON {data} (expire);", quote(&index));
                 build(client, &found.schema, &index, sql, &mut steps).await?;
+                // The name is taken by an index on something else.
+                if steps.is_empty() {
+                    steps.push(Step::Alone(format!("CREATE INDEX CONCURRENTLY ON {data} (expire);")));
+                }
             }
             found.schema
         }
@@ -54,6 +59,9 @@ async fn steps(client: &Client, settings: &PostgresBuilder) -> Result<Vec<Step>,
     };
     for table in registry_table::layouts(&schema, &names) {
         complete(client, &schema, &table, &mut steps).await?;
+    }
+    for sql in OperationNames::new(&schema, &names.registry).missing(client).await? {
+        steps.push(Step::Transaction(format!("BEGIN;\n{sql}\nCOMMIT;\n")));
     }
     Ok(steps)
 }

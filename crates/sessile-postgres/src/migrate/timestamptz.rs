@@ -2,35 +2,40 @@
 //! filled a thousand rows at a time, indexed beside the traffic, and then takes the old one's name and place. Only the first
 //! step and the last take a lock that others wait for, and give it up when they do not get it within a second.
 //!
-//! What the old values mean is what the connection's time zone makes of them, as it is for every reader. The zone is written
+//! What the old values mean is what their writer's time zone makes of them, and only their writer knows that: the owner of
+//! the table, who makes the change, may be set to another one. So the zone is told, or everybody has the same. It is written
 //! down with the new column: a change that was interrupted goes on in the zone that it began in.
+//!
+//! The old column is dropped in the end, and with it goes what hangs on it. So there may be nothing but its index.
 
 use sessile_core::Error;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::create::is_valid;
 use super::{Migration, Step};
 use crate::PostgresStore;
 use crate::builder::PostgresBuilder;
+use crate::examine::zone::{SETTINGS, is_same};
 use crate::failure::Failure;
 use crate::guard;
 use crate::names::{derived, literal, qualified, quote};
-use crate::rows::get;
+use crate::rows::{count, get};
 use crate::table;
 
 /// The new column, until it takes the old one's name.
-const NEW: &str = "expire_timestamptz";
+pub(crate) const NEW: &str = "expire_timestamptz";
 
 /// What stands before the zone in the new column's comment.
-const REMARK: &str = "Sessile: expire, read in the time zone ";
+pub(crate) const REMARK: &str = "Sessile: expire, read in the time zone ";
 
 /// So many rows are filled at a time.
 const BATCH: usize = 1_000;
 
 /// How far the change has come.
 struct Progress {
-    zone: String,
+    zone: Zone,
     /// The new column is there and kept in step.
     is_kept: bool,
     /// The index on it is there, and built to its end.
@@ -39,6 +44,12 @@ struct Progress {
     constraint: Option<bool>,
     /// The definition of the guard, which names the column.
     guard: Option<String>,
+}
+
+/// The zone that is set for this connection, or the one that the change was begun in.
+enum Zone {
+    Set(String),
+    Begun(String),
 }
 
 /// The names of what is made.
@@ -72,14 +83,18 @@ impl Names {
 
 impl PostgresStore {
     /// The change that makes `expire` a `timestamptz`, which means the same in every time zone. The old values are read in
-    /// this connection's zone; the SQL begins with its name. Nobody is signed out, and instances and Express apps go on
-    /// working meanwhile and afterwards. Empty when the column is one already.
+    /// `zone`, the one that they were written in; the SQL begins with its name, and with how many sessions live when they
+    /// are read so. In the right zone nobody is signed out, and instances and Express apps go on working meanwhile and
+    /// afterwards. Without `zone` it is this connection's, if no other is set for the database or for a role that writes.
+    /// Empty when the column is a `timestamptz` already.
     ///
     /// The role that applies it owns the table. Space for a second copy of every row is needed, until a vacuum.
     ///
     /// # Errors
-    /// When the server cannot be reached, or there is no such table of sessions, or it is a view or partitioned.
-    pub async fn timestamptz(&self) -> Result<Migration, Error> {
+    /// When the server cannot be reached, there is no such table of sessions, or it is a view or partitioned; when the zone
+    /// is unknown, not certain, or another one than the change was begun in; or when something hangs on the column that
+    /// would go with it: a view, a default, rights, or an index of another kind.
+    pub async fn timestamptz(&self, zone: Option<&str>) -> Result<Migration, Error> {
         let lease = self.lease().await?;
         let Some(client) = lease.client() else { return Err(Failure::Down.into()) };
         let settings = self.settings();
@@ -87,16 +102,95 @@ impl PostgresStore {
         let found = table::find(client, &name).await?.ok_or_else(|| {
             Error::config(format!("expected the table {name}, found none; create it first: sessile migrate"))
         })?;
-        let (mut zone, mut all) = (String::new(), Vec::new());
+        let (mut remark, mut all) = (String::new(), Vec::new());
         if found.expire != "timestamp with time zone" {
             let names = Names::new(settings, &found.schema);
             let progress = progress(client, settings, &names).await?;
-            all = steps(&names, &progress);
-            zone = progress.zone;
+            let zone = certain(client, &names, &progress.zone, zone).await?;
+            nothing_hangs_on_it(client, &names).await?;
+            all = steps(&names, &progress, &zone);
+            remark = format!(
+                "What stands in expire is read in the time zone {zone}.\n-- {}",
+                consequence(client, &names, &zone).await?
+            );
         }
         lease.finished();
-        Ok(Migration::new(self, &format!("What stands in expire is read in the time zone {zone}."), all))
+        Ok(Migration::new(self, &remark, all))
     }
+}
+
+/// The zone that the values are read in, where there is no doubt.
+async fn certain(client: &Client, names: &Names, zone: &Zone, told: Option<&str>) -> Result<String, Error> {
+    match (zone, told) {
+        (Zone::Begun(begun), Some(told)) if !is_same(begun, told) => Err(Error::config(format!(
+            "expected the change to go on in the time zone {begun}, in which it was begun, found {told}; leave the zone out"
+        ))),
+        (Zone::Begun(begun), _) => Ok(begun.clone()),
+        (_, Some(told)) => Ok(told.to_owned()),
+        (Zone::Set(ours), None) => {
+            let others = client.query_typed(SETTINGS, &[(&names.data, Type::TEXT)]).await.map_err(Failure::from)?;
+            let mut found = format!("this connection has {ours}");
+            for row in &others {
+                let (whose, other): (&str, &str) = (get(row, 0)?, get(row, 1)?);
+                if !is_same(ours, other) {
+                    found += &format!(", {whose} has {other}");
+                }
+            }
+            if !found.contains(',') {
+                return Ok(ours.clone());
+            }
+            Err(Error::config(format!(
+                "expected one time zone for all who write expire, found several: {found}; name the one that the sessions were \
+                 written in: sessile migrate --timestamptz --zone ZONE"
+            )))
+        }
+    }
+}
+
+/// What hangs on the old column would go with it, or keep it from going.
+async fn nothing_hangs_on_it(client: &Client, names: &Names) -> Result<(), Error> {
+    const HANGS: &str = "SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS what \
+        FROM pg_catalog.pg_depend d \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
+        LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = d.objid AND d.classid = 'pg_catalog.pg_class'::regclass \
+          AND i.indnatts = 1 AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT i.indisunique \
+        LEFT JOIN pg_catalog.pg_constraint n ON n.oid = d.objid \
+          AND d.classid = 'pg_catalog.pg_constraint'::regclass AND n.contype = 'n' \
+        WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = to_regclass($1) AND a.attname = 'expire' \
+          AND i.indexrelid IS NULL AND n.oid IS NULL \
+        UNION SELECT 'privileges on the column expire' FROM pg_catalog.pg_attribute a \
+        WHERE a.attrelid = to_regclass($1) AND a.attname = 'expire' AND a.attacl IS NOT NULL ORDER BY 1";
+    let rows = client.query_typed(HANGS, &[(&names.data, Type::TEXT)]).await.map_err(Failure::from)?;
+    let hangs = rows.iter().map(|row| get(row, 0)).collect::<Result<Vec<&str>, _>>()?;
+    if hangs.is_empty() {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "expected nothing to hang on the column expire of {} but an index on it alone, for the column is replaced; found {}; \
+         remove that before the change, and make it again afterwards",
+        names.data,
+        hangs.join(", ")
+    )))
+}
+
+/// How many sessions live when their ends are read in this zone.
+async fn consequence(client: &Client, names: &Names, zone: &str) -> Result<String, Error> {
+    let sql = format!(
+        "SELECT count(*) FILTER (WHERE expire >= now() AT TIME ZONE $1), \
+           count(*) FILTER (WHERE expire < now() AT TIME ZONE $1) FROM {}",
+        names.data
+    );
+    let rows = client.query_typed(&sql, &[(&zone, Type::TEXT)]).await.map_err(Failure::from);
+    let rows = rows.map_err(|failure| {
+        if failure.is(&SqlState::INVALID_PARAMETER_VALUE) {
+            return Error::config(format!(
+                "expected a time zone that PostgreSQL knows, like Europe/Berlin, found {zone:?}; SELECT name FROM \
+                 pg_timezone_names lists them"
+            ));
+        }
+        failure.into()
+    })?;
+    Ok(format!("Read so, {} sessions live and {} have expired.", count(&rows, 0)?, count(&rows, 1)?))
 }
 
 async fn progress(client: &Client, settings: &PostgresBuilder, names: &Names) -> Result<Progress, Error> {
@@ -129,7 +223,10 @@ async fn progress(client: &Client, settings: &PostgresBuilder, names: &Names) ->
     }
     let begun = get::<Option<&str>>(&row, 2)?.and_then(|remark| remark.strip_prefix(REMARK));
     Ok(Progress {
-        zone: begun.unwrap_or(get(&row, 1)?).to_owned(),
+        zone: match begun {
+            Some(begun) => Zone::Begun(begun.to_owned()),
+            None => Zone::Set(get(&row, 1)?),
+        },
         is_kept: begun.is_some() && get(&row, 3)?,
         index: is_valid(client, &names.index).await?,
         constraint: get(&row, 4)?,
@@ -138,15 +235,15 @@ async fn progress(client: &Client, settings: &PostgresBuilder, names: &Names) ->
 }
 
 /// What is left to do.
-fn steps(names: &Names, progress: &Progress) -> Vec<Step> {
+fn steps(names: &Names, progress: &Progress, zone: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     if !progress.is_kept {
-        steps.push(keep_in_step(names, &progress.zone));
+        steps.push(keep_in_step(names, zone));
     }
     let Names { data, constraint, .. } = names;
     let constraint = quote(constraint);
     if progress.constraint != Some(true) {
-        steps.push(fill(names, &progress.zone));
+        steps.push(fill(names, zone));
     }
     match progress.index {
         Some(true) => {}

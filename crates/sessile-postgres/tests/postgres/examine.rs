@@ -73,7 +73,7 @@ async fn a_healthy_fresh_system_gets_no_warning() {
     assert_eq!(
         names.join(" "),
         "reachable tls version writable synchronous_commit fsync clock connections pooler table columns registry \
-         privileges primary_key expire_index time_zone backlog registry_in_step other_writers vacuum"
+         privileges primary_key operations logged expire_index time_zone backlog registry_in_step other_writers vacuum"
     );
 }
 
@@ -138,6 +138,8 @@ async fn tls_that_is_refused_or_not_to_be_trusted_is_named() {
             "{tls:?}"
         );
     }
+    let remote = format!("{}?sslmode=prefer", url.replace("127.0.0.1", "0.0.0.0"));
+    complains(&remote, "postgres.tls", Verdict::Warning, &["not checked", "sslmode=verify-full"]).await;
     std::fs::remove_file(file).unwrap();
 }
 
@@ -154,7 +156,7 @@ async fn a_missing_table_is_reported_and_not_created() {
 
 #[tokio::test]
 async fn what_is_wrong_with_the_tables_is_named_one_by_one() {
-    let cases: [(&str, &str, Verdict, &[&str]); 9] = [
+    let cases: [(&str, &str, Verdict, &[&str]); 12] = [
         (
             "DROP INDEX \"IDX_session_expire\"",
             "postgres.expire_index",
@@ -188,6 +190,25 @@ async fn what_is_wrong_with_the_tables_is_named_one_by_one() {
         ("ALTER TABLE session ADD note text NOT NULL", "postgres.columns", Verdict::Failed, &["found note", "default"]),
         ("DROP TABLE sessions_moves", "postgres.registry", Verdict::Failed, &[r#""sessions_moves" is missing"#]),
         ("ALTER TABLE sessions DROP user_agent", "postgres.registry", Verdict::Failed, &["user_agent text"]),
+        (
+            "DROP INDEX sessions_active_sid_idx",
+            "postgres.registry",
+            Verdict::Warning,
+            &["can be there twice", "CREATE UNIQUE INDEX CONCURRENTLY \"sessions_active_sid_idx\""],
+        ),
+        (
+            "ALTER TABLE session SET UNLOGGED",
+            "postgres.logged",
+            Verdict::Failed,
+            &["crash", "ALTER TABLE \"public\".\"session\" SET LOGGED;"],
+        ),
+        (
+            "ALTER TABLE session ADD expire_timestamptz timestamptz; \
+             COMMENT ON COLUMN session.expire_timestamptz IS 'Sessile: expire, read in the time zone UTC'",
+            "postgres.time_zone",
+            Verdict::Warning,
+            &["begun, in UTC, and not ended", "sessile migrate --timestamptz"],
+        ),
         (
             "DROP INDEX sessions_ended_idx",
             "postgres.registry",
@@ -229,7 +250,18 @@ async fn privileges_that_are_missing_are_named_with_the_grant() {
     ];
     complains(&url, "postgres.privileges", Verdict::Failed, &grants.each_ref().map(String::as_str)).await;
     client.batch_execute(&format!("GRANT UPDATE, DELETE ON session, sessions TO {name}")).await.unwrap();
+    let made = ["operators", "audit", "secrets"].map(|table| format!(r#""public"."sessions_{table}""#)).join(", ");
+    let made = format!(r#"GRANT SELECT, INSERT, UPDATE, DELETE ON {made} TO "{name}";"#);
+    let words = ["are missing", "not audited", "sessile migrate", &made];
+    complains(&url, "postgres.operations", Verdict::Warning, &words).await;
+    PostgresStore::connect(database.url()).await.unwrap().creation().await.unwrap().apply().await.unwrap();
+    complains(&url, "postgres.operations", Verdict::Warning, &["has no SELECT", "sessions_audit", "As their owner"])
+        .await;
+    client.batch_execute(&made).await.unwrap();
     assert_eq!(complaints(PostgresStore::builder(&url)).await, []);
+    client.batch_execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC").await.unwrap();
+    let words = ["may not use the schema \"public\"", "GRANT USAGE ON SCHEMA \"public\" TO"];
+    complains(&url, "postgres.privileges", Verdict::Failed, &words).await;
     client.batch_execute("CREATE SCHEMA hidden").await.unwrap();
     let found = complaints(PostgresStore::builder(&url).schema("hidden")).await;
     assert!(
@@ -243,7 +275,7 @@ async fn a_zone_that_shifts_or_differs_is_a_warning_where_the_column_has_none() 
     let (database, client) = with_tables().await;
     let name = "postgres.time_zone";
     let new_york = in_time_zone(&database, "America/New_York");
-    complains(&new_york, name, Verdict::Warning, &["America/New_York", "daylight", "--timestamptz"]).await;
+    complains(&new_york, name, Verdict::Warning, &["daylight", "--timestamptz --zone America/New_York"]).await;
     let utc = in_time_zone(&database, "UTC");
     assert_eq!(complaints(PostgresStore::builder(&utc)).await, []);
     let (_, writer) = role(&database, &client).await;
@@ -269,7 +301,13 @@ async fn settings_that_lose_what_was_acknowledged_are_named() {
     let fsync = checks.iter().find(|check| check.name == "postgres.fsync").unwrap();
     assert!(fsync.verdict == Verdict::Failed && fsync.finding.contains("off"), "{fsync:?}");
     database.set("default_transaction_read_only", "on").await;
-    complains(database.url(), "postgres.writable", Verdict::Failed, &["read-only", "RESET"]).await;
+    complains(
+        database.url(),
+        "postgres.writable",
+        Verdict::Failed,
+        &["read-only", "SET default_transaction_read_only = off;"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -352,4 +390,34 @@ async fn connections_that_run_out_are_a_warning() {
     let words = ["of the server's 10 connections", "max_connections"];
     complains(&cluster.url("postgres"), "postgres.connections", Verdict::Warning, &words).await;
     drop(store);
+}
+
+/// A limit of the role is reached long before the server's.
+#[tokio::test]
+async fn the_limit_that_is_nearest_is_named_with_its_own_remedy() {
+    let (database, client) = with_tables().await;
+    let (url, name) = role(&database, &client).await;
+    let tables = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public";
+    let grant =
+        format!("{tables} TO {name}; GRANT CREATE ON SCHEMA public TO {name}; ALTER ROLE {name} CONNECTION LIMIT 1");
+    client.batch_execute(&grant).await.unwrap();
+    let found = complaints(PostgresStore::builder(&url)).await;
+    let [connections, pooler] = &*found else { panic!("{found:#?}") };
+    assert!(connections.finding.contains("1 of the role's 1 connections"), "{connections:?}");
+    assert!(connections.remedy.as_ref().unwrap().contains(&format!("ALTER ROLE {name} CONNECTION LIMIT -1;")));
+    assert_eq!((pooler.name, pooler.verdict), ("postgres.pooler", Verdict::Skipped), "{pooler:?}");
+    let holder = PostgresStore::builder(&url).connections(1).connect().await.unwrap();
+    complains(&url, "postgres.reachable", Verdict::Failed, &["53300", "CONNECTION LIMIT of the role"]).await;
+    drop(holder);
+}
+
+/// Of several hosts the one that answered is named.
+#[tokio::test]
+async fn the_host_that_answered_is_the_one_that_is_named() {
+    let (database, _client) = with_tables().await;
+    let (before, rest) = database.url().split_once("127.0.0.1:").unwrap();
+    let port = rest.split('/').next().unwrap();
+    let url = format!("{before}127.0.0.1:9,127.0.0.1:{rest}");
+    let checks = examine(PostgresStore::builder(&url), now()).await;
+    assert!(checks[0].finding.starts_with(&format!("Connected to 127.0.0.1:{port}, ")), "{:?}", checks[0]);
 }

@@ -223,6 +223,7 @@ impl Examine for Audited {
     async fn examine(&self, _now: SystemTime) -> Vec<Check> {
         vec![
             Check::good("test.reachable", "It answers."),
+            Check::skipped("test.rows", "There are too many rows to compare.", "Compare at a quiet hour."),
             Check::warning("test.backlog", "Much <has> expired.", "sessile sweep"),
             Check::failed("test.index", "The index is missing.", "sessile migrate"),
         ]

@@ -181,6 +181,8 @@ pub(super) struct Overview {
 #[serde(rename_all = "lowercase")]
 pub(super) enum Verdict {
     Good,
+    /// It was not looked at.
+    Skipped,
     Warning,
     Failed,
 }
@@ -189,6 +191,7 @@ impl Verdict {
     pub(super) fn of(verdict: sessile_core::Verdict) -> Self {
         match verdict {
             sessile_core::Verdict::Good => Self::Good,
+            sessile_core::Verdict::Skipped => Self::Skipped,
             sessile_core::Verdict::Warning => Self::Warning,
             sessile_core::Verdict::Failed => Self::Failed,
         }

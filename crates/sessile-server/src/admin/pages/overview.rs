@@ -63,7 +63,7 @@ impl OverviewPage {
         self.checks.iter().filter(|check| check.verdict == verdict).count()
     }
 
-    /// Those that need somebody.
+    /// Those that need somebody, and what nobody looked at.
     fn troubles(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| check.verdict != Verdict::Good)
     }
@@ -76,6 +76,7 @@ impl OverviewPage {
     fn health(&self) -> String {
         match (self.count(Verdict::Failed), self.count(Verdict::Warning)) {
             (0, 0) if self.checks.is_empty() => "Overview".to_owned(),
+            (0, 0) if self.count(Verdict::Skipped) > 0 => "What was looked at is well.".to_owned(),
             (0, 0) => "All is well.".to_owned(),
             (0, 1) => "It works, and one thing will hurt some day.".to_owned(),
             (0, warnings) => format!("It works, and {warnings} things will hurt some day."),
