@@ -52,6 +52,14 @@ impl Tables {
         )
     }
 
+    /// SQL: everyone's cut-off ended the session of the row `r` of the registry.
+    pub(crate) fn is_ended_with_everyone(&self) -> String {
+        let cut_offs = quoted(&self.cut_offs);
+        format!(
+            "coalesce(coalesce(r.authenticated_at, r.created_at) < (SELECT not_before FROM {cut_offs} WHERE user_id = ''), 0)"
+        )
+    }
+
     /// SQL: the session of the row `r` of the registry is alive at the time in this parameter.
     pub(crate) fn is_alive(&self, now: u8) -> String {
         let session = quoted(&self.session);
