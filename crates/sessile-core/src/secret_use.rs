@@ -50,10 +50,12 @@ impl SecretUses {
             return false;
         }
         let (now, since) = (to_millis(now), self.gathered_since.load(Ordering::Relaxed));
-        let is_time = since != 0 && Duration::from_millis(now.saturating_sub(since).unsigned_abs()) >= GATHERED;
-        let begins =
-            |now| self.gathered_since.compare_exchange(since, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        (since == 0 || is_time) && begins(now) && is_time
+        let gathered = Duration::from_millis(now.saturating_sub(since).unsigned_abs());
+        if since != 0 && gathered < GATHERED {
+            return false;
+        }
+        let swapped = self.gathered_since.compare_exchange(since, now, Ordering::Relaxed, Ordering::Relaxed);
+        since != 0 && swapped.is_ok()
     }
 
     /// What has gathered, and which secret it is of.
