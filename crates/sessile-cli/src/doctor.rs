@@ -100,7 +100,10 @@ fn text(checks: &[Check]) -> Text {
 fn say(text: &mut Text, check: &Check) {
     let word = format!("{:<8}", check.verdict.as_str());
     if check.verdict == Verdict::Good {
-        text.paint(tone(check.verdict), &word).say(&format!(" {}\n", check.finding));
+        text.paint(tone(check.verdict), &word)
+            .say(&format!(" {} ", check.finding))
+            .paint(Tone::Faint, &format!("({})", check.name))
+            .say("\n");
         return;
     }
     text.paint(tone(check.verdict), &word.to_uppercase()).paint(Tone::Head, &format!(" {}\n", check.name));

@@ -102,6 +102,7 @@ impl Sessions {
         };
         let gathered = self.note_use(&session.lock());
         self.write_seen(&gathered).await;
+        self.write_secret_uses_in_time().await;
         Ok(done)
     }
 

@@ -7,6 +7,10 @@ use crate::clock::iso_seconds;
 use crate::registry::{Device, Ending, Fate, Page, Search};
 use crate::{Error, Handle, Record, Sessions, StoreKey};
 
+/// What the registry's times and a row's may be apart beside [`Config::touch_every`](crate::Config::touch_every): uses are
+/// gathered for seconds, and ends are whole seconds.
+const INEXACT: Duration = Duration::from_secs(10);
+
 /// Why a session is alive or dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
@@ -44,6 +48,8 @@ enum Row {
 struct Limits {
     expires_at: SystemTime,
     idle: Duration,
+    /// By how much the last use that the registry knows and the end of the row may be apart.
+    inexact: Duration,
     absolute_end: Option<SystemTime>,
     /// Everyone's sessions from before this time are over, and this is one of them.
     cut_off: Option<SystemTime>,
@@ -92,6 +98,7 @@ impl Sessions {
         Limits {
             expires_at: record.expires_at,
             idle: lifetime.idle,
+            inexact: config.lifetime.touch_every + INEXACT,
             absolute_end: lifetime.absolute_end(record.began()),
             cut_off: record.cut_off.filter(|_| record.is_cut_off()).map(|cut_off| cut_off.before),
             is_anothers: record.owner.as_ref() != Some(&device.owner),
@@ -103,7 +110,7 @@ impl Facts {
     fn explain(&self) -> Explanation {
         let (alive, reasons, next) = match (&self.device.ended, &self.row) {
             (Some(ending), row) => (false, after_the_end(ending, row), None),
-            (None, Row::There(limits)) => limits.explain(self.now),
+            (None, Row::There(limits)) => limits.explain(self.now, self.device.last_seen_at),
             (None, row) => (false, vec![self.without_a_row(row)], None),
         };
         let sentences = [vec![self.beginning()], reasons].concat();
@@ -165,9 +172,10 @@ fn after_the_end(ending: &Ending, row: &Row) -> Vec<String> {
 
 impl Limits {
     /// Whether it lives, why, and what ends it next.
-    fn explain(&self, now: SystemTime) -> (bool, Vec<String>, Option<(&'static str, SystemTime)>) {
+    fn explain(&self, now: SystemTime, used_at: SystemTime) -> (bool, Vec<String>, Option<(&'static str, SystemTime)>) {
         if let Some(over) = self.over(now) {
-            return (false, vec![over], None);
+            let doubt = (self.expires_at < now).then(|| self.doubt(used_at)).flatten();
+            return (false, doubt.into_iter().chain([over]).collect(), None);
         }
         let (what, at) = self.next();
         let there = "Its row is there, and a request with its cookie finds it.".to_owned();
@@ -187,15 +195,27 @@ impl Limits {
             return Some(format!("Its absolute timeout was over at {end}: its row waits for the sweep."));
         }
         if self.expires_at < now {
-            let (end, idle) = (iso_seconds(self.expires_at), seconds(self.idle));
-            return Some(format!(
-                "It was not used for {idle}, so its idle timeout was over at {end}: its row waits for the sweep."
-            ));
+            let end = iso_seconds(self.expires_at);
+            return Some(format!("Its row names its end, {end}, and that is over: it waits for the sweep."));
         }
         self.is_anothers.then(|| {
             "Its row is there, but another program signed its user out or somebody else in: the next request or sweep \
              records that."
                 .into()
+        })
+    }
+
+    /// The end that the row names is not what the idle timeout that is set here makes of the last use.
+    fn doubt(&self, used_at: SystemTime) -> Option<String> {
+        let expected = used_at + self.idle;
+        let apart = expected.duration_since(self.expires_at).unwrap_or_else(|earlier| earlier.duration());
+        (self.absolute_end.is_none_or(|end| end > self.expires_at) && apart > self.inexact).then(|| {
+            format!(
+                "With the idle timeout that is set here, {}, that use would have kept it until {}: whoever wrote the row has \
+                 another timeout, or the end was written by hand.",
+                seconds(self.idle),
+                iso_seconds(expected)
+            )
         })
     }
 
@@ -248,7 +268,8 @@ mod tests {
 
     fn limits() -> Limits {
         let idle = Duration::from_secs(600);
-        Limits { expires_at: at(600), idle, absolute_end: None, cut_off: None, is_anothers: false }
+        let inexact = Duration::from_secs(20);
+        Limits { expires_at: at(600), idle, inexact, absolute_end: None, cut_off: None, is_anothers: false }
     }
 
     fn explain(ended: Option<(End, Option<&str>)>, row: Row, now: u64) -> Explanation {
@@ -275,13 +296,7 @@ mod tests {
                 true,
                 "absolute timeout ends it at 2026-01-15T12:10:00Z, used or not.",
             ),
-            (
-                None,
-                Row::There(limits()),
-                601,
-                false,
-                "not used for 10 min, so its idle timeout was over at 2026-01-15T12:10:00Z",
-            ),
+            (None, Row::There(limits()), 601, false, "Its row names its end, 2026-01-15T12:10:00Z, and that is over"),
             (
                 None,
                 Row::There(Limits { absolute_end: Some(at(500)), ..limits() }),
@@ -331,6 +346,15 @@ mod tests {
                 "User alice signed in at 2026-01-15T12:00:00Z and last used the session at 2026-01-15T12:00:10Z";
             assert!(told.sentences[0].starts_with(beginning), "{told:?}");
         }
+    }
+
+    #[test]
+    fn an_end_that_the_settings_here_do_not_explain_is_called_so() {
+        let doubts = |idle| {
+            let told = explain(None, Row::There(Limits { idle: Duration::from_secs(idle), ..limits() }), 700);
+            told.sentences.iter().any(|one| one.contains("would have kept it until"))
+        };
+        assert_eq!([doubts(600), doubts(86_400), doubts(60)], [false, true, true]);
     }
 
     #[test]

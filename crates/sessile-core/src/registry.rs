@@ -366,7 +366,7 @@ pub trait Registry: Send + Sync {
     async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error>;
 
     /// Everybody's sessions that are looked for, by `created_at` and then handle, both descending. A session that has
-    /// expired and is not swept yet is neither alive nor over. For operators: an application's users ask
+    /// expired, or that everyone's cut-off ended, and is not swept yet is neither alive nor over. For operators: an application's users ask
     /// [`list`](Registry::list), which names the owner.
     async fn search(&self, search: &Search, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error>;
 

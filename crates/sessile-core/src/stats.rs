@@ -13,7 +13,8 @@ use crate::registry::End;
 /// Counts, times and sizes of a store, as of one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoreStats {
-    /// Rows that live: not expired, anonymous ones included.
+    /// Rows that live, anonymous ones included: not expired, and not of a session that everyone's cut-off ended, as far as
+    /// the registry knows it.
     pub active: u64,
     /// Those of them that somebody is signed in to, as the registry has it.
     pub signed_in: u64,

@@ -8,9 +8,13 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
+use crate::clock::to_millis;
 use crate::record::UserId;
-use crate::registry::{CutOff, Device, Ending};
+use crate::registry::{CutOff, Device, DeviceFacts, Ending};
 use crate::{Error, Record, SessionId, StoreKey};
+
+/// The years 1 to 9999, in milliseconds since 1970.
+const YEARS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
 
 /// One thing that moves. A store gives its things in the order of these kinds: what ended after its row was read is then
 /// known to have ended.
@@ -41,18 +45,80 @@ impl Piece {
     /// database that checks JSON refuses what a file would take.
     ///
     /// # Errors
-    /// When a document is not a session's, or a key cannot be one.
+    /// When a document is not a session's, a key cannot be one, a user has no name, a text holds U+0000, a time is not in
+    /// the years 1 to 9999, or everyone's sessions are cut off later than that was decided.
     pub fn check(&self) -> Result<(), Error> {
         match self {
             Self::Session { key, document, expires_at } => {
                 check_key(key)?;
+                check_times([Some(*expires_at)])?;
                 Record::stored(key, document.clone(), *expires_at, *expires_at).map(drop)
             }
-            Self::Device(key, _) => key.as_ref().map_or(Ok(()), check_key),
-            Self::Moved(from, to, _) => check_key(from).and_then(|()| check_key(to)),
-            Self::OwnerCutOff(..) | Self::CutOff(..) => Ok(()),
+            Self::Device(key, device) => {
+                key.as_ref().map_or(Ok(()), check_key)?;
+                check_device(device)
+            }
+            Self::Moved(from, to, at) => {
+                check_key(from)?;
+                check_key(to)?;
+                check_times([Some(*at)])
+            }
+            Self::OwnerCutOff(owner, before) => {
+                check_owner(owner)?;
+                check_times([Some(*before)])
+            }
+            Self::CutOff(CutOff { before, .. }, ending) => {
+                check_times([Some(*before)])?;
+                check_ending(ending)?;
+                let is_of_the_past = *before <= ending.at;
+                is_of_the_past.then_some(()).ok_or_else(|| {
+                    Error::value("expected sessions to be cut off before the time of that decision, found a later time")
+                })
+            }
         }
     }
+
+    /// Whether it cuts off sign-ins of a time that is still to come: nobody could sign in until then.
+    pub fn cuts_off_after(&self, now: SystemTime) -> bool {
+        match self {
+            Self::OwnerCutOff(_, before) | Self::CutOff(CutOff { before, .. }, _) => *before > now,
+            _ => false,
+        }
+    }
+}
+
+fn check_device(device: &Device) -> Result<(), Error> {
+    let DeviceFacts { ip: _, user_agent, device: name, auth_method, provider_session } = &device.facts;
+    check_owner(&device.owner)?;
+    check_texts([user_agent, name, auth_method, provider_session])?;
+    let Device { created_at, authenticated_at, last_seen_at, expires_at, .. } = device;
+    check_times([Some(*created_at), *authenticated_at, Some(*last_seen_at), Some(*expires_at)])?;
+    device.ended.as_ref().map_or(Ok(()), check_ending)
+}
+
+fn check_ending(ending: &Ending) -> Result<(), Error> {
+    check_texts([&ending.reason])?;
+    check_times([Some(ending.at)])
+}
+
+fn check_owner(owner: &UserId) -> Result<(), Error> {
+    let is_name = !owner.as_str().is_empty() && !owner.as_str().contains('\0');
+    is_name
+        .then_some(())
+        .ok_or_else(|| Error::value("expected a user to have a name without U+0000, found another or none"))
+}
+
+fn check_texts<const N: usize>(texts: [&Option<Box<str>>; N]) -> Result<(), Error> {
+    let is_kept = texts.into_iter().flatten().all(|text| !text.contains('\0'));
+    is_kept
+        .then_some(())
+        .ok_or_else(|| Error::value("expected texts without U+0000, which databases do not keep, found one"))
+}
+
+/// What every store can keep as a time.
+fn check_times<const N: usize>(times: [Option<SystemTime>; N]) -> Result<(), Error> {
+    let is_kept = times.into_iter().flatten().all(|time| YEARS.contains(&to_millis(time)));
+    is_kept.then_some(()).ok_or_else(|| Error::value("expected times in the years 1 to 9999, found another"))
 }
 
 fn check_key(key: &StoreKey) -> Result<(), Error> {

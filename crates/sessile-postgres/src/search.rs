@@ -11,7 +11,16 @@ use crate::PostgresStore;
 use crate::private::Private;
 use crate::registry::place;
 use crate::rows::{DEVICE, device, get};
+use crate::sql::Names;
 use crate::time::{whole_millis, whole_seconds};
+
+/// SQL: everyone's cut-off ended the session of the row `r` of the registry.
+pub(crate) fn ended_with_everyone(names: &Names) -> String {
+    let cutoffs = &names.cutoffs;
+    format!(
+        "coalesce(coalesce(r.authenticated_at, r.created_at) < (SELECT not_before FROM {cutoffs} WHERE user_id = ''), false)"
+    )
+}
 
 /// A statement in the making.
 struct Statement<'a> {
@@ -56,7 +65,9 @@ impl PostgresStore {
             statement.and("r.created_at >= to_timestamp($)", &since, Type::FLOAT8);
         }
         let lives = format!(
-            "r.status = 'active' AND EXISTS (SELECT FROM {} s WHERE s.sid = r.sid AND s.expire >= to_timestamp($))",
+            "r.status = 'active' AND NOT {} \
+             AND EXISTS (SELECT FROM {} s WHERE s.sid = r.sid AND s.expire >= to_timestamp($))",
+            ended_with_everyone(names),
             names.data
         );
         match search.status {

@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 use crate::PostgresStore;
 use crate::operations::OperationNames;
 use crate::rows::{count, get};
+use crate::search::ended_with_everyone;
 use crate::sql::Names;
 use crate::time::{moment, time, whole_millis, whole_seconds};
 use crate::transaction::Values;
@@ -45,17 +46,19 @@ fn expiring(names: &Names) -> String {
     )
 }
 
-/// How many live sessions the registry knows, and whose they are.
+/// How many live sessions the registry knows, whose they are, and how many more everyone's cut-off ended.
 fn owners(names: &Names) -> String {
-    let Names { data, registry, .. } = names;
+    let (Names { data, registry, .. }, is_over) = (names, ended_with_everyone(names));
     format!(
         "WITH owners AS MATERIALIZED ( \
-           SELECT r.user_id, count(*) AS sessions FROM {registry} r JOIN {data} s ON s.sid = r.sid \
+           SELECT r.user_id, count(*) FILTER (WHERE NOT {is_over}) AS sessions, \
+             count(*) FILTER (WHERE {is_over}) AS cut_off FROM {registry} r JOIN {data} s ON s.sid = r.sid \
            WHERE r.status = 'active' AND s.expire >= to_timestamp($1) GROUP BY 1 \
          ) \
-         SELECT (SELECT coalesce(sum(sessions), 0)::int8 FROM owners), top.user_id, top.sessions \
+         SELECT (SELECT coalesce(sum(sessions), 0)::int8 FROM owners), top.user_id, top.sessions, \
+           (SELECT coalesce(sum(cut_off), 0)::int8 FROM owners) \
          FROM (VALUES (1)) one LEFT JOIN ( \
-           SELECT * FROM owners ORDER BY sessions DESC, user_id COLLATE \"C\" LIMIT $2) top ON true \
+           SELECT * FROM owners WHERE sessions > 0 ORDER BY sessions DESC, user_id COLLATE \"C\" LIMIT $2) top ON true \
          ORDER BY top.sessions DESC, top.user_id COLLATE \"C\""
     )
 }
@@ -126,7 +129,7 @@ impl Stats for PostgresStore {
         let weights = self.weigh(&table.names, &catalogue).await?;
         let end = |at| rows.first().map_or(Ok(None), |row| get::<Option<f64>>(row, at));
         Ok(StoreStats {
-            active: count(&rows, 0)?,
+            active: count(&rows, 0)?.saturating_sub(count(&owners, 3)?),
             signed_in: count(&owners, 0)?,
             expired: count(&rows, 1)?,
             oldest_expiry: end(2)?.map(time),

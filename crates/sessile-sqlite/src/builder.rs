@@ -16,7 +16,7 @@ use crate::registry_table::{self, Tables};
 use crate::statements::Statements;
 use crate::store::Parts;
 use crate::table::{self, Origin};
-use crate::{SqliteStore, failure, writer};
+use crate::{SqliteStore, failure, import, writer};
 
 /// How long a write waits for another program's transaction. It waits on the thread that writes, not on the runtime.
 const BUSY: Duration = Duration::from_secs(5);
@@ -96,14 +96,16 @@ impl SqliteBuilder {
                 let store = SqliteStore::new(self, parts, writer);
                 if ready.send(Ok(store)).is_ok() {
                     writer::run(&connection, jobs);
+                    import::put_log_back(&connection);
                 }
             }
             Err(error) => drop(ready.send(Err(error))),
         };
-        thread::Builder::new().name("sessile-sqlite".into()).spawn(life).map_err(|error| {
+        let thread = thread::Builder::new().name("sessile-sqlite".into()).spawn(life).map_err(|error| {
             Error::unavailable("the thread that writes to the SQLite file could not be started").with_source(error)
         })?;
-        opened.await.map_err(|_| Error::unavailable("the thread that opened the SQLite file ended"))?
+        let store = opened.await.map_err(|_| Error::unavailable("the thread that opened the SQLite file ended"))??;
+        Ok(store.ends_with(thread))
     }
 
     fn connect(&self) -> Result<(Connection, Parts), Error> {

@@ -30,10 +30,21 @@ pub(crate) struct Figures {
     ended_at: String,
 }
 
+/// Whose the sessions are that the registry knows and that lie there.
+#[derive(Default)]
+struct Owners {
+    /// How many live.
+    sessions: u64,
+    /// Who has the most of them.
+    most: Vec<(UserId, u64)>,
+    /// How many more everyone's cut-off ended.
+    cut_off: u64,
+}
+
 impl Figures {
     pub(crate) fn on(tables: &Tables) -> Self {
         let [session, registry] = [&tables.session, &tables.registry].map(|name| quoted(name));
-        let (created, ended) = (read("r.created_at"), read(ENDED_AT));
+        let (created, ended, is_over) = (read("r.created_at"), read(ENDED_AT), tables.is_ended_with_everyone());
         Self {
             rows: format!(
                 r#"SELECT count(*) FILTER (WHERE e >= ?1), count(*) FILTER (WHERE e < ?1), min(e), max(e), count(*), coalesce(sum(n), 0)
@@ -44,7 +55,11 @@ impl Figures {
                 r#"SELECT (unixepoch("expire") - ?1) / 60, count(*) FROM {session}
                    WHERE unixepoch("expire") >= ?1 AND unixepoch("expire") < ?1 + 60 * ?2 GROUP BY 1"#
             ),
-            owners: format!("SELECT r.user_id, count(*) FROM {} GROUP BY r.user_id ORDER BY r.user_id", tables.live(1)),
+            owners: format!(
+                "SELECT r.user_id, count(*) FILTER (WHERE NOT {is_over}), count(*) FILTER (WHERE {is_over})
+                 FROM {} GROUP BY r.user_id ORDER BY r.user_id",
+                tables.live(1)
+            ),
             // `dbstat` knows how many pages each table and index has.
             storage:
                 "SELECT coalesce(sum(d.pgsize) FILTER (WHERE s.type = 'table' AND s.tbl_name = ?1 COLLATE NOCASE), 0), \
@@ -71,7 +86,9 @@ impl Figures {
 
     fn stats(&self, connection: &Connection, now: SystemTime, top: u32) -> rusqlite::Result<StoreStats> {
         let (mut stats, rows) = self.count_rows(connection, now)?;
-        (stats.signed_in, stats.top_owners) = self.owners(connection, now, top)?;
+        let owners = self.owners(connection, now, top)?;
+        stats.active = stats.active.saturating_sub(owners.cut_off);
+        (stats.signed_in, stats.top_owners) = (owners.sessions, owners.most);
         stats.p99_bytes = self.p99(connection, rows)?;
         stats.expiring = self.expiring(connection, now)?;
         stats.storage = Some(self.storage(connection).or_else(|_| whole_file(connection))?);
@@ -113,25 +130,21 @@ impl Figures {
     }
 
     /// How many sessions all users have, and those who have the most. The users come by name, one at a time.
-    fn owners(
-        &self,
-        connection: &Connection,
-        now: SystemTime,
-        top: u32,
-    ) -> rusqlite::Result<(u64, Vec<(UserId, u64)>)> {
-        let (mut sessions, mut most) = (0, Vec::<(UserId, u64)>::new());
+    fn owners(&self, connection: &Connection, now: SystemTime, top: u32) -> rusqlite::Result<Owners> {
+        let mut owners = Owners::default();
         let mut statement = connection.prepare(&self.owners)?;
         let mut rows = statement.query([seconds(now)])?;
         while let Some(row) = rows.next()? {
             let own = count(row, 1)?;
-            sessions += own;
-            let place = most.partition_point(|(_, others)| *others >= own);
-            if place < top as usize {
-                most.insert(place, (UserId::from(row.get::<_, String>(0)?), own));
-                most.truncate(top as usize);
+            owners.sessions += own;
+            owners.cut_off += count(row, 2)?;
+            let place = owners.most.partition_point(|(_, others)| *others >= own);
+            if own > 0 && place < top as usize {
+                owners.most.insert(place, (UserId::from(row.get::<_, String>(0)?), own));
+                owners.most.truncate(top as usize);
             }
         }
-        Ok((sessions, most))
+        Ok(owners)
     }
 
     fn storage(&self, connection: &Connection) -> rusqlite::Result<Storage> {

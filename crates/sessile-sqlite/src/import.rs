@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sessile_core::{CutOff, Device, End, Ending, Error, Imported, Piece, Place, StoreKey, Transfer, UserId, Written};
+use tracing::debug;
 
 use crate::failure;
 use crate::figures::count;
@@ -216,6 +217,15 @@ fn make_room(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_LEFT)
+}
+
+/// Puts the log back that an import let grow. When another program has the file open, closing it does not.
+pub(crate) fn put_log_back(connection: &Connection) {
+    let pages = connection.pragma_query_value(None, "wal_autocheckpoint", |row| row.get::<_, u32>(0));
+    let is_long = pages.is_ok_and(|pages| pages == LOG_PAGES);
+    if is_long && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        debug!(%error, "the write-ahead log was not put back into the SQLite file");
+    }
 }
 
 #[async_trait]

@@ -30,7 +30,8 @@ pub(crate) struct Lists {
     key: String,
     /// What a search begins with: the columns and the table.
     search: String,
-    session: String,
+    /// What it says of sessions that live; `?` is the time.
+    lives: String,
 }
 
 /// A row as it lies there. A time is `None` where it cannot be read, or is not there.
@@ -68,7 +69,12 @@ impl Lists {
             ),
             key: format!("SELECT sid FROM {registry} WHERE id = ?1 AND sid IS NOT NULL"),
             search: format!("SELECT {entry} FROM {registry} AS r WHERE "),
-            session: quoted(&tables.session),
+            lives: format!(
+                r#"r.status = 'active' AND NOT {}
+                   AND EXISTS (SELECT 1 FROM {} AS s WHERE s."sid" = r.sid AND unixepoch(s."expire") >= ?)"#,
+                tables.is_ended_with_everyone(),
+                quoted(&tables.session)
+            ),
             moved_to: format!("SELECT moved_to, {} FROM {moves} WHERE sid = ?1", read("moved_at")),
             ended_under: format!(
                 "SELECT {entry} FROM {registry} AS r WHERE r.sid = ?1 AND r.status <> 'active'
@@ -119,13 +125,7 @@ impl Lists {
         }
         match search.status {
             None => {}
-            Some(Status::Live) => and(
-                format!(
-                    r#"r.status = 'active' AND EXISTS (SELECT 1 FROM {} AS s WHERE s."sid" = r.sid AND unixepoch(s."expire") >= ?)"#,
-                    self.session
-                ),
-                &now,
-            ),
+            Some(Status::Live) => and(self.lives.clone(), &now),
             Some(Status::Ended) => and("r.status <> ?".into(), &end),
             Some(Status::EndedBy(_)) => and("r.status = ?".into(), &end),
         }

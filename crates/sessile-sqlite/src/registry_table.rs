@@ -1,7 +1,7 @@
 //! The registry's tables: one of sessions that have or had an owner, and two small ones beside it, for the times before
 //! which sign-ins count no more, and for the keys that sessions moved from within the last hour.
 
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 use sessile_core::Error;
 
 use crate::table::{Origin, Shape, TEXT, TIME, quoted};
@@ -49,6 +49,14 @@ impl Tables {
         format!(
             r#"{registry} AS r CROSS JOIN {session} AS s ON s."sid" = r.sid AND unixepoch(s."expire") >= ?{now}
                WHERE r.status = 'active'"#
+        )
+    }
+
+    /// SQL: everyone's cut-off ended the session of the row `r` of the registry.
+    pub(crate) fn is_ended_with_everyone(&self) -> String {
+        let cut_offs = quoted(&self.cut_offs);
+        format!(
+            "coalesce(coalesce(r.authenticated_at, r.created_at) < (SELECT not_before FROM {cut_offs} WHERE user_id = ''), 0)"
         )
     }
 
@@ -141,11 +149,70 @@ const MOVES: Shape = Shape {
     create: create_moves,
 };
 
+/// An index of the registry's tables.
+pub(crate) struct Index {
+    name: String,
+    table: String,
+    columns: &'static str,
+    /// Which rows are in it: all where this is empty.
+    rows: &'static str,
+}
+
+impl Index {
+    fn on(table: &str, what: &str, columns: &'static str, rows: &'static str) -> Self {
+        Self { name: format!("IDX_{table}_{what}"), table: table.to_owned(), columns, rows }
+    }
+
+    /// SQL that makes it.
+    pub(crate) fn create(&self) -> String {
+        let Self { name, table, columns, rows } = self;
+        let only = if rows.is_empty() { String::new() } else { format!(" WHERE {rows}") };
+        format!("CREATE INDEX {} ON {} ({columns}){only}", quoted(name), quoted(table))
+    }
+
+    /// Whether an index of the table begins with these columns and has these rows in it, whatever its name is.
+    pub(crate) fn serves(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        let mut statement = connection.prepare(
+            "SELECT (SELECT group_concat(name || iif(desc, ' DESC', ''), ', ')
+                 FROM (SELECT * FROM pragma_index_xinfo(i.name) WHERE key ORDER BY seqno)), i.partial, s.sql
+               FROM pragma_index_list(?1) AS i LEFT JOIN sqlite_schema AS s ON s.type = 'index' AND s.name = i.name",
+        )?;
+        let mut found = statement.query([&self.table])?;
+        while let Some(row) = found.next()? {
+            let (columns, is_partial): (Option<String>, bool) = (row.get(0)?, row.get(1)?);
+            let sql: String = row.get::<_, Option<String>>(2)?.unwrap_or_default();
+            let has_rows = !is_partial || (!self.rows.is_empty() && sql.trim_end().ends_with(self.rows));
+            let begins = columns.as_deref().and_then(|columns| columns.strip_prefix(self.columns));
+            if has_rows && begins.is_some_and(|rest| rest.is_empty() || rest.starts_with(',')) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Those that the registry's statements need.
+pub(crate) fn indexes(tables: &Tables) -> Vec<Index> {
+    registry_indexes(&tables.registry).into_iter().chain([moves_index(&tables.moves)]).collect()
+}
+
+fn registry_indexes(table: &str) -> [Index; 5] {
+    [
+        Index::on(table, "sid", "sid", ""),
+        Index::on(table, "active", "user_id, created_at DESC, id DESC", "status = 'active'"),
+        Index::on(table, "ended", "user_id, logged_out_at DESC, id DESC", "status <> 'active'"),
+        Index::on(table, "logged_out_at", "logged_out_at", "status <> 'active'"),
+        Index::on(table, "provider_session", "provider_session", "status = 'active' AND provider_session IS NOT NULL"),
+    ]
+}
+
+fn moves_index(table: &str) -> Index {
+    Index::on(table, "moved_at", "moved_at", "")
+}
+
 fn create_registry(table: &str) -> String {
     let name = quoted(table);
-    let index = |what: &str| quoted(&format!("IDX_{table}_{what}"));
-    let (by_sid, active, ended, old) = (index("sid"), index("active"), index("ended"), index("logged_out_at"));
-    let provider = index("provider_session");
+    let indexes = registry_indexes(table).map(|index| index.create()).join("; ");
     format!(
         "CREATE TABLE {name} (id TEXT PRIMARY KEY NOT NULL, sid TEXT, user_id TEXT NOT NULL, \
            status TEXT NOT NULL DEFAULT 'active' \
@@ -153,11 +220,7 @@ fn create_registry(table: &str) -> String {
            ip_address TEXT, user_agent TEXT, device TEXT, auth_method TEXT, provider_session TEXT, \
            expires_at TEXT NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, last_seen_at TEXT NOT NULL, \
            authenticated_at TEXT, logged_out_at TEXT, end_reason TEXT); \
-         CREATE INDEX {by_sid} ON {name} (sid); \
-         CREATE INDEX {active} ON {name} (user_id, created_at DESC, id DESC) WHERE status = 'active'; \
-         CREATE INDEX {ended} ON {name} (user_id, logged_out_at DESC, id DESC) WHERE status <> 'active'; \
-         CREATE INDEX {old} ON {name} (logged_out_at) WHERE status <> 'active'; \
-         CREATE INDEX {provider} ON {name} (provider_session) WHERE status = 'active' AND provider_session IS NOT NULL;"
+         {indexes};"
     )
 }
 
@@ -171,11 +234,11 @@ fn create_cut_offs(table: &str) -> String {
 }
 
 fn create_moves(table: &str) -> String {
-    let (name, index) = (quoted(table), quoted(&format!("IDX_{table}_moved_at")));
+    let (name, index) = (quoted(table), moves_index(table).create());
     format!(
         "CREATE TABLE {name} (sid TEXT PRIMARY KEY NOT NULL, moved_to TEXT NOT NULL, moved_at TEXT NOT NULL) \
            WITHOUT ROWID; \
-         CREATE INDEX {index} ON {name} (moved_at);"
+         {index};"
     )
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -20,8 +21,9 @@ use crate::writer::{Writer, whole};
 
 /// Sessions in one SQLite file. Cloning gives another handle on the same connections.
 ///
-/// A write is on the disk when it is answered. When the last clone is dropped, what is still queued is written, and the
-/// file is closed; a process that ends sooner, or is killed, loses nothing that was answered.
+/// A write is on the disk when it is answered. Dropping the last clone waits until what is still queued is written and the
+/// file is closed, with its write-ahead log put back; a process that ends sooner, or is killed, loses nothing that was
+/// answered.
 #[derive(Clone)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
@@ -61,6 +63,14 @@ impl SqliteStore {
     pub(crate) fn new(builder: SqliteBuilder, parts: Parts, writer: Writer) -> Self {
         let Parts { statements, readers, description } = parts;
         Self { shared: Arc::new(Shared { statements, readers, writer, walks: Mutex::default(), builder, description }) }
+    }
+
+    /// The thread that writes, which the last clone waits for. Before there is a second one.
+    pub(crate) fn ends_with(mut self, thread: JoinHandle<()>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.writer.ends_with(thread);
+        }
+        self
     }
 
     /// How it was opened.

@@ -1,9 +1,11 @@
 //! The thread that writes. It takes everything that is waiting, runs it in one transaction, and answers when the
 //! transaction is on the disk. While the disk works, the next transaction gathers.
 //!
-//! The thread ends when the last [`Writer`] is dropped and the queue is empty.
+//! The thread ends when the last [`Writer`] is dropped and the queue is empty. Whoever drops it waits for that: a process
+//! that ends before its file is closed leaves what it wrote in the write-ahead log beside it.
 
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 use sessile_core::Error;
@@ -24,7 +26,10 @@ type Failure = Arc<rusqlite::Error>;
 
 /// The queue to the thread.
 pub(crate) struct Writer {
-    queue: mpsc::Sender<Job>,
+    /// `None` once it is closed.
+    queue: Option<mpsc::Sender<Job>>,
+    /// The thread, where there is one to wait for.
+    thread: Option<JoinHandle<()>>,
 }
 
 /// The thread's end of the queue.
@@ -32,10 +37,25 @@ pub(crate) struct Jobs(mpsc::Receiver<Job>);
 
 pub(crate) fn queue() -> (Writer, Jobs) {
     let (queue, jobs) = mpsc::channel(QUEUE);
-    (Writer { queue }, Jobs(jobs))
+    (Writer { queue: Some(queue), thread: None }, Jobs(jobs))
 }
 
 impl Writer {
+    /// The thread to wait for at the end.
+    pub(crate) fn ends_with(&mut self, thread: JoinHandle<()>) {
+        self.thread = Some(thread);
+    }
+
+    /// Closes the queue and waits until what is in it is written and the thread has ended.
+    pub(crate) fn close(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id())
+            && thread.join().is_err()
+        {
+            warn!("the thread that writes to the SQLite file panicked");
+        }
+    }
+
     /// Runs the write in the next transaction; the answer comes when it is durable. A caller that stops waiting does not
     /// stop the write.
     pub(crate) async fn write<T: Send + 'static>(
@@ -56,8 +76,15 @@ impl Writer {
                 let _ = reply.send(answer);
             })
         });
-        self.queue.send(job).await.map_err(|_| stopped())?;
+        let queue = self.queue.as_ref().ok_or_else(stopped)?;
+        queue.send(job).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -199,6 +199,7 @@ macro_rules! store_contract {
                 // stats
                 an_empty_store_counts_nothing
                 sessions_are_counted_by_their_state
+                what_a_cut_off_of_everyone_ended_is_neither_found_nor_counted
                 ends_are_counted_by_the_minute
                 sizes_of_documents_are_told
                 users_with_the_most_sessions_come_first

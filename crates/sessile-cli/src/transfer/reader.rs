@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 
 use anyhow::Context as _;
 use serde_json::Value;
-use sessile::{KeyForm, Piece};
+use sessile::{Clock as _, KeyForm, Piece, SystemClock};
 use sha2::{Digest as _, Sha256};
 
 use super::export::{Counts, hex};
@@ -47,6 +47,12 @@ impl Reader {
         let piece = format::piece(&line)
             .map_err(|expected| self.lines.fault(&format!("expected {expected}, found something else")))?;
         piece.check().map_err(|error| self.lines.fault(&error.to_string()))?;
+        if piece.cuts_off_after(SystemClock.now()) {
+            return Err(self
+                .lines
+                .fault("expected sign-ins to be cut off before now, found a time that is still to come")
+                .into());
+        }
         self.counts.count(&piece);
         Ok(Some(piece))
     }

@@ -183,12 +183,16 @@ impl Tables {
         [everyone, own].into_iter().flatten().any(|cut_off| since < cut_off)
     }
 
+    /// Whether everyone's cut-off ended it. The next [`tidy`](Registry::tidy) says so in the registry.
+    fn is_ended_with_everyone(&self, device: &Device) -> bool {
+        self.everyone.as_ref().is_some_and(|(cut_off, _)| device.began() < cut_off.before)
+    }
+
     /// What `Registry::tidy` does about one row of the registry.
     fn tidy_entry(&mut self, handle: &Handle, now: SystemTime, tidied: &mut Tidied) {
         let Some(entry) = self.devices.get(handle).filter(|entry| entry.is_active()) else { return };
-        let known = entry.device.authenticated_at.unwrap_or(entry.device.created_at);
         let ending = match &self.everyone {
-            Some((cut_off, ending)) if known < cut_off.before => ending.clone(),
+            Some((_, ending)) if self.is_ended_with_everyone(&entry.device) => ending.clone(),
             _ if entry.key.as_ref().is_some_and(|key| self.rows.contains_key(key)) => return,
             _ => {
                 let end = if entry.device.expires_at < now { End::Expired } else { End::LoggedOut };

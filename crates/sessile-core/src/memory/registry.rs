@@ -125,7 +125,7 @@ impl Registry for MemoryStore {
         let tables = self.tables();
         let is_as_asked = |entry: &&Entry| match search.status {
             None => true,
-            Some(Status::Live) => tables.is_alive(entry, now),
+            Some(Status::Live) => tables.is_alive(entry, now) && !tables.is_ended_with_everyone(&entry.device),
             Some(Status::Ended) => !entry.is_active(),
             Some(Status::EndedBy(end)) => entry.device.ended.as_ref().is_some_and(|ending| ending.end == end),
         };

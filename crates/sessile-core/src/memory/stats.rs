@@ -30,24 +30,27 @@ impl Tables {
         sizes
     }
 
-    /// How many live sessions each user has.
-    fn owners(&self, now: SystemTime) -> BTreeMap<&str, u64> {
-        let mut owners = BTreeMap::new();
+    /// How many live sessions each user has, and how many more everyone's cut-off ended whose rows are still there.
+    fn owners(&self, now: SystemTime) -> (BTreeMap<&str, u64>, u64) {
+        let (mut owners, mut cut_off) = (BTreeMap::new(), 0);
         for entry in self.devices.values().filter(|entry| self.is_alive(entry, now)) {
-            *owners.entry(entry.device.owner.as_str()).or_default() += 1;
+            match self.is_ended_with_everyone(&entry.device) {
+                true => cut_off += 1,
+                false => *owners.entry(entry.device.owner.as_str()).or_default() += 1,
+            }
         }
-        owners
+        (owners, cut_off)
     }
 
     fn stats(&self, now: SystemTime, top: u32) -> StoreStats {
         let ends = || self.rows.values().map(|row| row.expires_at);
-        let (sizes, owners) = (self.sizes(), self.owners(now));
+        let (sizes, (owners, cut_off)) = (self.sizes(), self.owners(now));
         let count = sizes.len() as u64;
         let mut top_owners: Vec<_> = owners.iter().map(|(owner, count)| (UserId::from(*owner), *count)).collect();
         top_owners.sort_by_key(|(_, count)| Reverse(*count));
         top_owners.truncate(top as usize);
         StoreStats {
-            active: ends().filter(|end| *end >= now).count() as u64,
+            active: (ends().filter(|end| *end >= now).count() as u64).saturating_sub(cut_off),
             signed_in: owners.values().sum(),
             expired: ends().filter(|end| *end < now).count() as u64,
             oldest_expiry: ends().min(),

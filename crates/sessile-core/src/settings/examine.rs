@@ -1,8 +1,6 @@
 //! The doctor's look at the settings: what works by itself, and will not work together or in front of a browser. What
 //! [`Builder::resolve`](super::Builder::resolve) refuses is not asked again.
 
-use std::time::Duration;
-
 use super::declared::Values;
 use super::{Settings, host};
 use crate::{Check, SameSite, Secure};
@@ -51,8 +49,9 @@ fn secret(values: &Values) -> Option<Check> {
 
 fn old_secrets(values: &Values) -> Option<Check> {
     let old = values.secrets.len().checked_sub(1).filter(|old| *old > 0)?;
-    let found =
-        format!("the first secret signs, {old} more only verify; `sessile keys` shows whether cookies still need them");
+    let found = format!(
+        "the first secret signs, {old} more only verify; `sessile keys list` shows whether cookies still need them"
+    );
     Some(Check::good("settings.old_secrets", found))
 }
 
@@ -139,22 +138,22 @@ fn proxy(values: &Values) -> Option<Check> {
 
 fn timeouts(values: &Values) -> Option<Check> {
     let (idle, absolute) = (values.lifetime.idle, values.lifetime.absolute);
-    let ms = |span: Duration| format!("{} ms", span.as_millis());
+    let words = crate::config::span;
     match absolute {
         Some(absolute) if idle > absolute => Some(Check::warning(
             "settings.timeouts",
             format!(
                 "the idle timeout of {} never counts: the absolute one ends sessions after {}",
-                ms(idle),
-                ms(absolute)
+                words(idle),
+                words(absolute)
             ),
             "make SESSION_TIMEOUT shorter than SESSION_ABSOLUTE_TIMEOUT",
         )),
         Some(absolute) => Some(Check::good(
             "settings.timeouts",
-            format!("sessions end after {} without use, and after {} in any case", ms(idle), ms(absolute)),
+            format!("sessions end after {} without use, and after {} in any case", words(idle), words(absolute)),
         )),
-        None => Some(Check::good("settings.timeouts", format!("sessions end after {} without use", ms(idle)))),
+        None => Some(Check::good("settings.timeouts", format!("sessions end after {} without use", words(idle)))),
     }
 }
 

@@ -493,7 +493,9 @@ fn healthy_settings_get_no_warning() {
     }
     let two = builder().set("session.secret", format!("{SECRET},{OTHER_SECRET}")).resolve().unwrap().examine();
     let old = two.iter().find(|check| check.name == "settings.old_secrets").unwrap();
-    assert!(old.finding.contains("`sessile keys`"), "{old:?}");
+    assert!(old.finding.contains("`sessile keys list`"), "{old:?}");
+    let timeouts = two.iter().find(|check| check.name == "settings.timeouts").unwrap();
+    assert!(timeouts.finding.contains("after 24 h"), "{timeouts:?}");
     assert!(!format!("{two:?}").contains(SECRET) && !format!("{two:?}").contains(OTHER_SECRET));
     assert!(two[0].finding.contains("2 secrets, the shortest of 32 bytes"), "{:?}", two[0]);
     let express = builder().set("session.profile", "express").resolve().unwrap().examine();

@@ -59,6 +59,60 @@ fn cookies_are_counted_for_the_secret_that_verified_them() {
 }
 
 #[test]
+fn a_piece_that_not_every_store_can_keep_is_refused() {
+    let handle = Handle::parse("00000000-0000-4000-8000-000000000001").unwrap();
+    let device = || Device {
+        handle: handle.clone(),
+        owner: "ada".into(),
+        facts: Default::default(),
+        created_at: at(START_MS),
+        authenticated_at: None,
+        last_seen_at: at(START_MS),
+        expires_at: at(START_MS),
+        ended: None,
+    };
+    let ending = |at, reason: &str| Ending { end: End::Revoked, at, reason: Some(reason.into()) };
+    let year_10_000 = at(253_402_300_800_000);
+    let mut named = device();
+    named.facts.user_agent = Some("x\0".into());
+    let cut_off = |before, at| Piece::CutOff(sessile_core::CutOff { before, swept: false }, ending(at, "a drill"));
+    let refused = [
+        (Piece::Device(None, named), "U+0000"),
+        (Piece::Device(None, Device { owner: "".into(), ..device() }), "a name"),
+        (Piece::Device(None, Device { owner: "a\0".into(), ..device() }), "a name"),
+        (Piece::Device(None, Device { ended: Some(ending(at(START_MS), "\0")), ..device() }), "U+0000"),
+        (Piece::Device(None, Device { expires_at: year_10_000, ..device() }), "years"),
+        (Piece::OwnerCutOff("".into(), at(START_MS)), "a name"),
+        (Piece::OwnerCutOff("ada".into(), year_10_000), "years"),
+        (cut_off(year_10_000, year_10_000), "years"),
+        (cut_off(at(START_MS + 1), at(START_MS)), "later"),
+    ];
+    let store = MemoryStore::new();
+    for (piece, why) in refused {
+        let told = block_on(store.import(&[piece])).expect_err(why).to_string();
+        assert!(told.contains(why), "expected {why:?}, found {told:?}");
+    }
+    let taken = [Piece::Device(None, device()), cut_off(at(START_MS), at(START_MS))];
+    assert!(block_on(store.import(&taken)).is_ok());
+    assert!(taken[1].cuts_off_after(at(START_MS - 1)) && !taken[1].cuts_off_after(at(START_MS)));
+}
+
+#[test]
+fn counts_reach_the_store_without_a_sweeper() {
+    let (sessions, store, clock, mut browser) = with_an_old_cookie();
+    browser.visit(&sessions, |_| ());
+    clock.advance(Duration::from_secs(30));
+    browser.visit(&sessions, |_| ());
+    assert_eq!(noted(&store), [], "not with every request");
+    clock.advance(Duration::from_secs(30));
+    browser.visit(&sessions, |_| ());
+    let cookies: u64 = noted(&store).iter().map(|one| one.cookies).sum();
+    assert_eq!(cookies, 3);
+    browser.visit(&sessions, |_| ());
+    assert_eq!(noted(&store).iter().map(|one| one.cookies).sum::<u64>(), 3, "the next ones gather again");
+}
+
+#[test]
 fn counts_that_the_store_does_not_take_are_kept() {
     let (sessions, store, clock, browser) = with_an_old_cookie();
     let _ = browser.begin(&sessions);
@@ -148,7 +202,7 @@ fn an_end_is_told_with_its_reason() {
 
     let (sessions, _, clock, _, handle) = signed_in(config().idle(30 * MINUTE));
     clock.advance(31 * MINUTE);
-    is_dead(&sessions, &handle, "It was not used for 30 min, so its idle timeout was over at 2026-01-15T13:04:56Z");
+    is_dead(&sessions, &handle, "Its row names its end, 2026-01-15T13:04:56Z, and that is over");
     block_on(sessions.sweep()).unwrap();
     is_dead(&sessions, &handle, "it was swept at 2026-01-15T13:05:56Z");
 

@@ -38,16 +38,20 @@ fn permissions(path: &Path) -> Option<Check> {
     use std::os::unix::fs::PermissionsExt as _;
 
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    let path = path.display();
+    if mode & 0o077 == 0 {
+        let found = format!("other accounts may not read the file (mode {mode:04o})");
+        return Some(Check::good("sqlite.permissions", found));
+    }
     if mode & 0o007 == 0 {
-        return Some(Check::good(
-            "sqlite.permissions",
-            format!("other accounts may not read the file (mode {mode:04o})"),
-        ));
+        let found = format!("the file's group may use the sessions (mode {mode:04o}); who is in it was not looked at");
+        let remedy = format!("chmod g= '{path}', unless the application needs its group");
+        return Some(Check::skipped("sqlite.permissions", found, remedy));
     }
     Some(Check::warning(
         "sqlite.permissions",
         format!("every account on this host may read or write the sessions (mode {mode:04o})"),
-        format!("chmod o= '{}'", path.display()),
+        format!("chmod o= '{path}'"),
     ))
 }
 
@@ -59,14 +63,32 @@ fn permissions(_: &Path) -> Option<Check> {
 /// SQLite puts two files beside this one, and removes them.
 fn directory(path: &Path) -> Option<Check> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !fs::metadata(directory).ok()?.permissions().readonly() {
-        return Some(Check::good("sqlite.directory", "the directory can be written, as the write-ahead log needs it"));
+    let shown = directory.display();
+    if fs::metadata(directory).ok()?.permissions().readonly() {
+        let found = format!("nobody may write to {shown}, where SQLite puts its write-ahead log");
+        return Some(Check::failed("sqlite.directory", found, format!("chmod u+w '{shown}'")));
     }
-    Some(Check::failed(
-        "sqlite.directory",
-        format!("nobody may write to {}, where SQLite puts its write-ahead log", directory.display()),
-        format!("chmod u+w '{}'", directory.display()),
-    ))
+    if !may_write(directory) {
+        let found = format!("this account may not write to {shown}, where SQLite puts its write-ahead log");
+        let remedy = format!(
+            "run this as the account that the application runs as; if it is that one, chown \"$USER\" '{shown}'"
+        );
+        return Some(Check::failed("sqlite.directory", found, remedy));
+    }
+    Some(Check::good("sqlite.directory", "this account may write to the directory, as the write-ahead log needs it"))
+}
+
+/// Asks the system, without writing.
+#[cfg(unix)]
+fn may_write(directory: &Path) -> bool {
+    use rustix::fs::{Access, access};
+
+    access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+#[cfg(not(unix))]
+fn may_write(_: &Path) -> bool {
+    true
 }
 
 /// Told on Linux alone.
@@ -94,7 +116,8 @@ fn kind_of<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
     above.max_by_key(|(point, _)| point.components().count()).map(|(_, kind)| kind)
 }
 
-/// A log that grows means that a reader has been holding on to an old state for long.
+/// A log that stays long was not put back: a reader holds on to an old state, or nobody came to it. Which one it is only
+/// putting it back would tell, and that is a change.
 pub(super) fn wal_size(path: &Path) -> Check {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
@@ -105,9 +128,13 @@ pub(super) fn wal_size(path: &Path) -> Check {
     }
     Check::warning(
         "sqlite.wal_size",
-        format!("the write-ahead log has {wal} bytes, the file itself {file}: a program keeps a transaction open"),
         format!(
-            "end the program that reads the file without end, then run `PRAGMA wal_checkpoint(TRUNCATE)` on '{}'",
+            "the write-ahead log has {wal} bytes, the file itself {file}: it was not put back, because a program keeps a \
+             transaction open, or ended before it closed the file"
+        ),
+        format!(
+            "sqlite3 '{0}' 'PRAGMA wal_checkpoint(TRUNCATE)'\nIf its answer begins with 1, a program keeps a transaction \
+             open: find it with `fuser -v '{0}'`, and end that.",
             path.display()
         ),
     )

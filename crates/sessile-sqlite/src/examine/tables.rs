@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use sessile_core::Check;
 
 use super::{blind, within};
-use crate::registry_table::{self, Tables};
+use crate::registry_table::{self, Index, Tables};
 use crate::rows::Rows;
 use crate::table::{self, Shape, quoted};
 use crate::times::seconds;
@@ -30,6 +30,9 @@ pub(super) fn examine(connection: &Connection, tables: &Tables, now: SystemTime)
         checks.extend([expire_index(connection, tables), backlog(connection, tables, now)]);
     }
     checks.push(registry);
+    if has_registry {
+        checks.push(registry_indexes(connection, tables));
+    }
     if has_sessions && has_registry {
         checks.push(in_step(connection, tables, now));
     }
@@ -60,7 +63,12 @@ fn session(connection: &Connection, table: &str) -> Vec<Check> {
     vec![
         there,
         judged("sqlite.columns", columns, "all columns are there, with types that keep what is written", remedy),
-        judged("sqlite.primary_key", key, "no key can be there twice", "add the primary key, or rename the table"),
+        judged(
+            "sqlite.primary_key",
+            key,
+            "the table has a primary key: no session can be there twice",
+            "add the primary key, or rename the table",
+        ),
     ]
 }
 
@@ -83,7 +91,30 @@ fn registry(connection: &Connection, tables: &Tables) -> Check {
         }
     };
     let fit = registry_table::shapes(tables).into_iter().try_for_each(fits);
-    fit.map_or_else(|wrong| wrong, |()| Check::good("sqlite.registry", "its tables are there, with their columns"))
+    fit.map_or_else(
+        |wrong| wrong,
+        |()| Check::good("sqlite.registry", "the registry's tables are there, with their columns"),
+    )
+}
+
+/// Whether users' lists, revocations and the sweep find their rows without looking at every one.
+fn registry_indexes(connection: &Connection, tables: &Tables) -> Check {
+    let name = "sqlite.registry_indexes";
+    let is_missing = |index: &Index| index.serves(connection).map(|serves| !serves);
+    let mut missing = Vec::new();
+    for index in registry_table::indexes(tables) {
+        match is_missing(&index) {
+            Ok(true) => missing.push(index.create()),
+            Ok(false) => {}
+            Err(error) => return blind(name, error),
+        }
+    }
+    if missing.is_empty() {
+        return Check::good(name, "the registry has its indexes");
+    }
+    let found =
+        format!("{} of the registry's indexes are missing: lists and revocations look at every row", missing.len());
+    Check::warning(name, found, missing.join(";\n") + ";")
 }
 
 /// Whether the sweep finds what has expired without looking at every row.
@@ -152,9 +183,10 @@ fn in_step(connection: &Connection, tables: &Tables, now: SystemTime) -> Check {
         connection.query_row(&sql, [seconds(now)], |row| Ok([number(row, 0)?, number(row, 1)?, number(row, 2)?]))
     };
     match within(connection, COMPARED, look) {
-        None => Check::good(
+        None => Check::skipped(
             "sqlite.in_step",
             format!("there are too many sessions to compare with the registry within {} s", COMPARED.as_secs()),
+            "`sessile sweep` compares them, and brings them into step",
         ),
         Some(Ok([0, 0, 0])) => Check::good("sqlite.in_step", "sessions and registry say the same"),
         Some(Ok([lost, over, unknown])) => Check::warning(

@@ -5,13 +5,38 @@ use std::future::ready;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sessile_core::Store as _;
+use sessile_core::{Piece, Store as _, Transfer as _};
 use sessile_sqlite::SqliteStore;
 use sessile_testkit::contract::{key, record, signed_out};
 
 use super::{DOCUMENT, Directory, at, config_error, insert, is_there, open};
+
+/// While nobody else has the file open, and while somebody has.
+#[tokio::test]
+async fn what_was_imported_is_in_the_file_itself_when_the_store_is_dropped() {
+    let document: Arc<str> = DOCUMENT.replace("alice", &"a".repeat(4_000)).into();
+    for has_company in [false, true] {
+        let directory = Directory::new();
+        let store = open(&directory).await;
+        let company = directory.connection();
+        company.query_row("SELECT count(*) FROM session", [], |_| Ok(())).unwrap();
+        let company = Some(company).filter(|_| has_company);
+        let piece = |number: usize| {
+            let (document, expires_at) = (document.clone(), at(60_000));
+            Piece::Session { key: key(&number.to_string()), document, expires_at }
+        };
+        store.import(&(0..2_000).map(piece).collect::<Vec<_>>()).await.unwrap();
+        drop(store);
+        let bytes = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let log = directory.0.join("app.sqlite-wal");
+        assert_eq!(bytes(&log), 0, "company: {has_company}");
+        assert!(bytes(&directory.file()) > 8_000_000, "the file has {} bytes", bytes(&directory.file()));
+        drop(company);
+    }
+}
 
 #[tokio::test]
 async fn sessions_are_still_there_after_opening_again() {

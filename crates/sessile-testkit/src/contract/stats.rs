@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use sessile_core::{
-    DeviceFacts, End, Ending, Handle, Interval, Registry, SignIn, SignedIn, Stats, Store, UserId, Written,
+    DeviceFacts, End, Ending, Handle, Interval, Page, Registry, Search, SignIn, SignedIn, Stats, Status, Store, UserId,
+    Written,
 };
 
 use super::registry::{handle, session_of};
@@ -70,6 +71,25 @@ pub async fn sessions_are_counted_by_their_state(fixture: impl Fixture) {
     assert_eq!((later.active, later.signed_in, later.expired), (2, 1, 2));
     let much_later = stats_of(&store).stats(at(2 * 3_600_000), 5).await.unwrap();
     assert_eq!((much_later.active, much_later.signed_in, much_later.expired), (1, 0, 3));
+}
+
+/// From the moment of the cut-off on, before anything is swept.
+pub async fn what_a_cut_off_of_everyone_ended_is_neither_found_nor_counted(fixture: impl Fixture) {
+    let store = fixture.open().await;
+    sign_in(&store, "alice", 1, 0).await;
+    sign_in(&store, "bob", 2, 0).await;
+    sign_in(&store, "bob", 3, 2_000).await;
+    anonymous(&store, "cart", "1", 3_600_000).await;
+    let ending = Ending { end: End::Revoked, at: at(3_000), reason: None };
+    registry_of(&store).revoke_everyone(at(1_000), &ending).await.unwrap();
+    let search = Search { status: Some(Status::Live), ..Search::default() };
+    let live = registry_of(&store).search(&search, at(3_000), &Page::first(10)).await.unwrap();
+    assert_eq!(live.iter().map(|device| &device.handle).collect::<Vec<_>>(), [&handle(3)], "those that live");
+    let all = registry_of(&store).search(&Search::default(), at(3_000), &Page::first(10)).await.unwrap();
+    assert_eq!(all.len(), 3, "the registry knows them all");
+    let stats = stats_of(&store).stats(at(3_000), 5).await.unwrap();
+    assert_eq!((stats.active, stats.signed_in, stats.expired), (2, 1, 0));
+    assert_eq!(stats.top_owners, [("bob".into(), 1)]);
 }
 
 /// The first and the last end, and how many ends lie in each of the next 60 minutes. A border belongs to the later minute.
