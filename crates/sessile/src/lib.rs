@@ -23,7 +23,7 @@ pub use sessile_core::*;
 #[cfg(feature = "oidc")]
 pub use sessile_oidc as oidc;
 #[cfg(feature = "postgres")]
-pub use sessile_postgres::{Migration, PostgresBuilder, PostgresStore};
+pub use sessile_postgres::{Migration, PostgresBuilder, PostgresStore, UserKeyFit};
 #[cfg(feature = "sqlite")]
 pub use sessile_sqlite::{SqliteBuilder, SqliteStore};
 #[cfg(feature = "axum")]

@@ -51,8 +51,9 @@ fn secret(values: &Values) -> Option<Check> {
 
 fn old_secrets(values: &Values) -> Option<Check> {
     let old = values.secrets.len().checked_sub(1).filter(|old| *old > 0)?;
-    let found =
-        format!("the first secret signs, {old} more only verify; `sessile keys` shows whether cookies still need them");
+    let found = format!(
+        "the first secret signs, {old} more only verify; `sessile keys list` shows whether cookies still need them"
+    );
     Some(Check::good("settings.old_secrets", found))
 }
 
