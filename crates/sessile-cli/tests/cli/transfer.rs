@@ -181,8 +181,8 @@ async fn an_export_that_is_stopped_leaves_no_file() {
     client.batch_execute("BEGIN; LOCK TABLE session IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let files =
         || -> Vec<_> { fs::read_dir(&place.directory.0).unwrap().map(|file| file.unwrap().file_name()).collect() };
-    let export = place.command(&["export", "--output", "moving.jsonl"]).stderr(Stdio::piped()).spawn().unwrap();
-    while files().is_empty() {
+    let mut export = place.command(&["export", "--output", "moving.jsonl"]).stderr(Stdio::piped()).spawn().unwrap();
+    while files().is_empty() && export.try_wait().unwrap().is_none() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert_ne!(files(), ["moving.jsonl"], "it has its name when it is whole");

@@ -35,7 +35,7 @@ fn judge(changes_servers: bool, is_unnamed: bool) -> Check {
             NAME,
             "A pooler in transaction mode stands before the server (PgBouncer, RDS Proxy), and statements are prepared until \
              it has lost three: the first requests after each start are slower.",
-            "Build the store with PostgresBuilder::unnamed_statements(true), or connect past the pooler.",
+            "Connect past the pooler; a program of your own may set PostgresBuilder::unnamed_statements(true) instead.",
         ),
     }
 }

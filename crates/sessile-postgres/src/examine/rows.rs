@@ -53,7 +53,8 @@ async fn backlog(look: &Look<'_>, names: &Names) -> Result<Check, Error> {
         _ => Check::warning(
             NAME,
             format!("{finding}: nobody sweeps."),
-            "Run sessile sweep, and have an instance sweep: Sessions::spawn_sweeper.",
+            "Run sessile sweep, and let an instance sweep: SWEEP_INTERVAL for `sessile serve`, Sessions::spawn_sweeper in a \
+             program of your own.",
         ),
     })
 }

@@ -50,7 +50,7 @@ fn writable(is_standby: bool, is_read_only: bool) -> Check {
         (_, true) => Check::failed(
             NAME,
             "Transactions of this role or database are read-only.",
-            "ALTER ROLE … RESET default_transaction_read_only, or the same for the database; then connect anew.",
+            "ALTER ROLE CURRENT_USER RESET default_transaction_read_only; -- or the same with ALTER DATABASE; then connect anew",
         ),
         _ => Check::good(NAME, "The server takes writes."),
     }
@@ -64,7 +64,7 @@ fn synchronous_commit(setting: &str) -> Check {
     Check::warning(
         NAME,
         "synchronous_commit is off: a sign-out that was acknowledged can be lost when the server crashes.",
-        "ALTER ROLE … SET synchronous_commit = on, or the same for the database.",
+        "ALTER ROLE CURRENT_USER SET synchronous_commit = on; -- or the same with ALTER DATABASE; then connect anew",
     )
 }
 

@@ -190,7 +190,7 @@ async fn privileges(look: &Look<'_>, tables: &[String], checks: &mut Vec<Check>)
 /// Whether the sweeper finds what has expired through an index. On a small table the server rightly reads all of it, so
 /// then it is asked what it would do otherwise.
 async fn expire_index(look: &Look<'_>, data: &str, used: &Use) -> Result<Check, Error> {
-    let remedy = format!("CREATE INDEX CONCURRENTLY ON {data} (expire); or sessile migrate");
+    let remedy = format!("CREATE INDEX CONCURRENTLY ON {data} (expire);");
     if !used.unindexed.is_empty() {
         let finding = "There is no valid index on expire: every sweep reads the whole table.";
         return Ok(Check::warning(EXPIRE, finding, remedy));
