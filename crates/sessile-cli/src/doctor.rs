@@ -2,7 +2,7 @@
 //! comes first. It looks at the settings and at the store, creates nothing and changes nothing.
 
 use serde_json::{Value, json};
-use sessile::settings::Settings;
+use sessile::settings::{Problem, Settings, SettingsError};
 use sessile::{Check, Clock as _, SystemClock, Verdict};
 
 use crate::args::DoctorArgs;
@@ -18,16 +18,54 @@ const SECRET: [&str; 2] = ["settings.secret", "settings.old_secrets"];
 pub(crate) async fn run(args: &DoctorArgs) -> anyhow::Result<Found> {
     let builder = store::settings(&args.store)?;
     let has_secret = builder.is_set("session.secret");
-    let settings = builder.fallback("session.secret", secret::random()?).resolve()?;
-    let mut checks = about_settings(&settings, has_secret);
-    checks.extend(store::to_examine(&settings)?.examine(SystemClock.now()).await);
+    let mut checks = match builder.fallback("session.secret", secret::random()?).resolve() {
+        Ok(settings) => [about_settings(&settings, has_secret), about_store(&settings).await?].concat(),
+        Err(wrong) => [about_problems(&wrong), in_spite_of_the_secret(args).await?].concat(),
+    };
     checks.sort_by_key(|check| std::cmp::Reverse(check.verdict));
+    let outcome = outcome(&checks, args.strict);
     if args.output.json {
-        output::print_json(&described(&checks))?
+        output::print_json(&described(&checks, outcome))?
     } else {
         text(&checks).print()?
     }
-    Ok(outcome(&checks, args.strict))
+    Ok(outcome)
+}
+
+async fn about_store(settings: &Settings) -> anyhow::Result<Vec<Check>> {
+    Ok(store::to_examine(settings)?.examine(SystemClock.now()).await)
+}
+
+/// Settings that nothing starts with.
+fn about_problems(wrong: &SettingsError) -> Vec<Check> {
+    let failed = |problem: &Problem| {
+        let is_secret = problem.sources().iter().any(|(setting, _)| setting == "session.secret");
+        let remedy = match is_secret {
+            true => "Set SESSION_SECRET to what `sessile keys generate` prints.",
+            false => "Correct it; `sessile config check` says the same of all settings.",
+        };
+        Check::failed(if is_secret { SECRET[0] } else { "settings.valid" }, problem.to_string(), remedy)
+    };
+    wrong.problems().iter().map(failed).collect()
+}
+
+/// The look at the store takes no secret, so a wrong one is not in its way. Other wrong settings are: they may be about the
+/// store.
+async fn in_spite_of_the_secret(args: &DoctorArgs) -> anyhow::Result<Vec<Check>> {
+    let builder = store::settings(&args.store)?.set("session.secret", secret::random()?);
+    match builder.resolve() {
+        Ok(settings) => {
+            let mut checks = about_settings(&settings, true);
+            checks.retain(|check| !SECRET.contains(&check.name));
+            checks.extend(about_store(&settings).await?);
+            Ok(checks)
+        }
+        Err(_) => Ok(vec![Check::warning(
+            "settings.store",
+            "The store was not examined: the settings that it is opened with are wrong.",
+            "Correct them, then look again.",
+        )]),
+    }
 }
 
 /// What the settings say by themselves, as they are in this environment.
@@ -71,10 +109,10 @@ fn count(checks: &[Check], verdict: Verdict) -> usize {
     checks.iter().filter(|check| check.verdict == verdict).count()
 }
 
-fn described(checks: &[Check]) -> Value {
+fn described(checks: &[Check], outcome: Found) -> Value {
     let one = |check: &Check| json!({ "name": check.name, "verdict": check.verdict.as_str(), "finding": check.finding, "remedy": check.remedy });
     json!({
-        "ok": worst(checks) != Verdict::Failed,
+        "ok": outcome == Found::Something,
         "failed": count(checks, Verdict::Failed),
         "warnings": count(checks, Verdict::Warning),
         "skipped": count(checks, Verdict::Skipped),

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use sessile::SecretUse;
+use sessile::{Cursor, Device, Page, Registry, Search, SecretUse, Sessions, Status};
 
 use crate::args::{GenerateArgs, KeysCommand, StoreAndOutputArgs};
 use crate::output::{self, Found, Tone};
@@ -35,6 +35,8 @@ struct Key<'a> {
     fingerprint: &'a str,
     role: KeyRole,
     used: Option<&'a SecretUse>,
+    /// A session that lives was not used since.
+    is_waited_for: bool,
 }
 
 /// What a secret is for.
@@ -56,11 +58,16 @@ impl KeyRole {
 }
 
 impl Key<'_> {
-    /// Whether every session whose cookie it signed is over: none of them was used for longer than one may be idle. Where
-    /// no use was ever noted, nobody can tell.
-    fn can_go(&self, now: SystemTime, idle: Duration) -> bool {
+    /// Whether it was not used for longer than a session may be idle.
+    fn is_old(&self, now: SystemTime, idle: Duration) -> bool {
         let is_over = |used: &SecretUse| now.duration_since(used.last_used_at).is_ok_and(|since| since > idle);
         self.role == KeyRole::Verifies && self.used.is_some_and(is_over)
+    }
+
+    /// Whether every session whose cookie it signed is over: it is old, and no session with a longer lifetime of its own
+    /// waits for its user. Where no use was ever noted, nobody can tell.
+    fn can_go(&self, now: SystemTime, idle: Duration) -> bool {
+        self.is_old(now, idle) && !self.is_waited_for
     }
 
     fn advice(&self, now: SystemTime, idle: Duration) -> &'static str {
@@ -69,6 +76,7 @@ impl Key<'_> {
             (KeyRole::Unset, _) => "not set any more",
             (KeyRole::Verifies, None) => "keep it: no cookie of it was counted, and nobody knows since when",
             (KeyRole::Verifies, _) if self.can_go(now, idle) => "can be dropped: its sessions are over",
+            (KeyRole::Verifies, _) if self.is_waited_for => "keep it: a session that lives was not used since",
             (KeyRole::Verifies, _) => "keep it: cookies still need it",
         }
     }
@@ -79,13 +87,43 @@ async fn list(args: &StoreAndOutputArgs) -> anyhow::Result<Found> {
     let sessions = store::existing(&settings).await?;
     let operations = sessions.store().operations().context("this session store counts no cookies")?;
     let (uses, config, now) = (operations.secrets().await?, settings.config(), sessions.now());
-    let keys = keys(config.fingerprints(), &uses);
+    let mut keys = keys(config.fingerprints(), &uses);
+    for key in &mut keys {
+        if let Some(used) = key.used.filter(|_| key.is_old(now, settings.idle())) {
+            key.is_waited_for = is_waited_for(&sessions, used.last_used_at, now).await?;
+        }
+    }
     if args.output.json {
         keys.iter().try_for_each(|key| output::print_json(&described(key, now, settings.idle())))?;
     } else {
         table(&keys, now, settings.idle()).text().print()?;
     }
     Ok(Found::Something)
+}
+
+/// How long after its secret's use a session may be noted as used, by the same request.
+const SAME_REQUEST: Duration = Duration::from_secs(5 * 60);
+
+/// So many are read at once.
+const READ: u32 = 1_000;
+
+/// Whether a session that lives was last used when this secret was, or before: its user may come back with that cookie.
+/// Whoever came since has a cookie of the newest secret. Of anonymous sessions, which are in no registry, the idle timeout
+/// is all that is known.
+async fn is_waited_for(sessions: &Sessions, last_used: SystemTime, now: SystemTime) -> anyhow::Result<bool> {
+    let Some(registry) = sessions.store().registry() else { return Ok(false) };
+    let search = Search { status: Some(Status::Live), ..Search::default() };
+    let mut page = Page::first(READ);
+    loop {
+        let read = Registry::search(registry, &search, now, &page).await?;
+        if read.iter().any(|device: &Device| device.last_seen_at <= last_used + SAME_REQUEST) {
+            return Ok(true);
+        }
+        if read.len() < READ as usize {
+            return Ok(false);
+        }
+        page.after = read.last().map(|device| Cursor { at: device.created_at, handle: device.handle.clone() });
+    }
 }
 
 /// The secrets that are set, in their order, then those that were.
@@ -97,9 +135,15 @@ fn keys<'a>(set: &'a [Box<str>], uses: &'a [SecretUse]) -> Vec<Key<'a>> {
         fingerprint,
         role: role(index),
         used: used(fingerprint),
+        is_waited_for: false,
     });
     let unset = uses.iter().filter(|used| !is_set(used));
-    let unset = unset.map(|used| Key { fingerprint: &used.fingerprint, role: KeyRole::Unset, used: Some(used) });
+    let unset = unset.map(|used| Key {
+        fingerprint: &used.fingerprint,
+        role: KeyRole::Unset,
+        used: Some(used),
+        is_waited_for: false,
+    });
     set.chain(unset).collect()
 }
 

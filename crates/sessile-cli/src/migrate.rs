@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use sessile::settings::Settings;
-use sessile::{Clock as _, PostgresStore, Registry as _, Store as _, SystemClock, Tidied, Tidy};
+use sessile::{Clock as _, PostgresStore, Registry as _, Store as _, SystemClock, Tidied, Tidy, UserKeyFit};
 
 use crate::args::MigrateArgs;
 use crate::output::Misused;
+use crate::sessions::counted;
 use crate::store::Place;
-use crate::{output, secret, store};
+use crate::{confirm, output, secret, store};
 
 pub(crate) async fn run(args: &MigrateArgs) -> anyhow::Result<()> {
     let settings = settings(args)?;
@@ -35,9 +36,17 @@ async fn postgres(args: &MigrateArgs, url: &str, settings: &Settings) -> anyhow:
         (.., true) => store.timestamptz(args.zone.as_deref()).await?,
         _ => store.creation().await?,
     };
+    let ending = match user_key.filter(|_| args.guard) {
+        Some(key) => signed_out_by(&store, key).await?,
+        None => None,
+    };
     output::print(migration.sql())?;
     if args.dry_run {
+        ending.iter().for_each(|what| output::note(&format!("this would {what}")));
         return Ok(());
+    }
+    if let Some(what) = ending {
+        confirm::agreed(args.yes, &what)?;
     }
     migration.apply().await?;
     match (args.guard, args.unguard) {
@@ -49,6 +58,23 @@ async fn postgres(args: &MigrateArgs, url: &str, settings: &Settings) -> anyhow:
         _ if migration.sql().is_empty() => output::print("-- there is nothing to change\n"),
         _ => output::print("-- done\n"),
     }
+}
+
+/// The registry believes the key from now on: it ends every session that has somebody else there, or nobody. In words what
+/// that will do, if anything. A key that no session knows is a slip.
+async fn signed_out_by(store: &PostgresStore, user_key: &str) -> anyhow::Result<Option<String>> {
+    let UserKeyFit { signed_in, with_key, others } = store.user_key_fit(user_key, SystemClock.now()).await?;
+    if signed_in > 0 && with_key == 0 {
+        bail!(Misused(format!(
+            "expected the user key to be where sessions have their user, found {user_key:?} in none of the {signed_in} that \
+             somebody is signed in to; the registry would end them all. Name the key of the application's documents"
+        )));
+    }
+    let what = format!(
+        "end {others} of {} in the registry, where {user_key:?} is somebody else or nobody",
+        counted(signed_in)
+    );
+    Ok((others > 0).then_some(what))
 }
 
 /// A file is made with its tables when it is opened, and its times need no zone.

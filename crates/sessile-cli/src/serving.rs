@@ -76,7 +76,7 @@ impl Stop {
         Ok(Self { signals: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?] })
     }
 
-    async fn told(self) {
+    pub(crate) async fn told(self) {
         let [mut interrupted, mut terminated] = self.signals;
         tokio::select! {
             _ = interrupted.recv() => {}
@@ -91,7 +91,7 @@ impl Stop {
         Ok(Self {})
     }
 
-    async fn told(self) {
+    pub(crate) async fn told(self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }

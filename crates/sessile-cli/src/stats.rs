@@ -8,11 +8,13 @@ use sessile::{Sessions, Storage, StoreStats};
 
 use crate::args::StatsArgs;
 use crate::output::{self, Found, Misused, Text, Tone};
+use crate::sessions::Unswept;
 use crate::table::{self, Fit, Table};
 use crate::{store, times};
 
 pub(crate) async fn run(args: &StatsArgs) -> anyhow::Result<Found> {
     let sessions = store::sessions(&args.store).await?;
+    Unswept::told(&sessions).await?;
     while print(args, &sessions).await? {
         let Some(seconds) = args.watch else { break };
         tokio::select! {

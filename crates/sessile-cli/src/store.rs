@@ -124,7 +124,14 @@ pub(crate) async fn sessions(args: &StoreArgs) -> anyhow::Result<Sessions> {
 pub(crate) async fn existing(settings: &Settings) -> anyhow::Result<Sessions> {
     let place = Place::of(settings)?.ok_or_else(nowhere)?;
     place.has_to_be_there()?;
-    Ok(place.open(settings).await?)
+    Ok(match place {
+        Place::Postgres(url) => {
+            Sessions::new(postgres_builder(url, settings).existing(true).connect().await?, settings.config())
+        }
+        Place::Sqlite(path) => {
+            Sessions::new(sqlite_builder(&path, settings).existing(true).open().await?, settings.config())
+        }
+    })
 }
 
 /// The store for a doctor, who looks at it as it is: nothing is created, and nothing has to work.

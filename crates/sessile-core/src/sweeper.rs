@@ -31,7 +31,7 @@ impl Sessions {
                 break;
             }
         }
-        while self.tidy().await? {}
+        while self.tidy().await?.more {}
         Ok(total)
     }
 
@@ -49,13 +49,14 @@ impl Sessions {
         Ok(swept.removed)
     }
 
-    /// The other step: one round of bringing the registry into step. Says whether there is more to do at once.
+    /// The other step: one round of bringing the registry into step. Says what it did, and whether there is
+    /// [more](Tidied::more) to do at once.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn tidy(&self) -> Result<bool, Error> {
+    pub async fn tidy(&self) -> Result<Tidied, Error> {
         self.write_secret_uses().await;
-        let Some(registry) = self.store().registry() else { return Ok(false) };
+        let Some(registry) = self.store().registry() else { return Ok(Tidied::default()) };
         self.write_activity().await;
         let config = self.config();
         let user_key = config.user_key.as_deref();
@@ -81,7 +82,7 @@ impl Sessions {
         if *forgotten > 0 {
             info!(forgotten, "history of ended sessions was old enough and is removed");
         }
-        Ok(tidied.more)
+        Ok(tidied)
     }
 
     /// How far this host's clock is from the store's; `None` for a store without a clock of its own.
@@ -169,7 +170,7 @@ mod background {
             }
             loop {
                 let begun = Instant::now();
-                if !self.tidy().await? {
+                if !self.tidy().await?.more {
                     return Ok(total);
                 }
                 tokio::time::sleep(begun.elapsed()).await;

@@ -150,6 +150,11 @@ pub struct Place {
     pub after: Option<Box<str>>,
 }
 
+impl Place {
+    /// The kind of [`Piece::CutOff`].
+    pub const CUT_OFF: u8 = 3;
+}
+
 /// The kind alone.
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -191,6 +196,16 @@ pub trait Transfer: Send + Sync {
     /// # Errors
     /// When one of the pieces fails [`Piece::check`]; when the store fails.
     async fn import(&self, pieces: &[Piece]) -> Result<Imported, Error>;
+
+    /// The cut-off of everyone's sessions that is in force, and what the registry will say of them; `None` where there
+    /// never was one.
+    async fn cut_off(&self, now: SystemTime) -> Result<Option<(CutOff, Ending)>, Error> {
+        let (pieces, _) = self.export(&Place { kind: Place::CUT_OFF, after: None }, now, 1).await?;
+        Ok(pieces.into_iter().find_map(|piece| match piece {
+            Piece::CutOff(cut_off, ending) => Some((cut_off, ending)),
+            _ => None,
+        }))
+    }
 
     /// How many sessions and rows of the registry there are, about: for a progress bar.
     async fn size(&self) -> Result<u64, Error>;

@@ -20,6 +20,7 @@ pub struct PostgresBuilder {
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
     pub(crate) unnamed: bool,
+    pub(crate) existing: bool,
 }
 
 impl PostgresBuilder {
@@ -35,6 +36,7 @@ impl PostgresBuilder {
             connect_timeout: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(5),
             unnamed: false,
+            existing: false,
         }
     }
 
@@ -92,6 +94,13 @@ impl PostgresBuilder {
     /// false; a pooler is recognised by its errors and then treated so by itself.
     pub fn unnamed_statements(mut self, unnamed: bool) -> Self {
         self.unnamed = unnamed;
+        self
+    }
+
+    /// Whether the session table has to be there already. Default false: a missing one is created. For programs that look at
+    /// sessions, whose URL may lead elsewhere by mistake.
+    pub fn existing(mut self, existing: bool) -> Self {
+        self.existing = existing;
         self
     }
 

@@ -8,15 +8,47 @@
 //! Why it skips what is locked: whoever holds a row of the registry is about to end or to move the session, wants the row
 //! of the session next, and would wait for the statement that waits here.
 
+use std::time::{Duration, SystemTime};
+
 use sessile_core::Error;
+use tokio_postgres::types::Type;
 
 use crate::PostgresStore;
 use crate::migrate::{Migration, Step};
 use crate::names::{derived, literal, qualified, quote};
+use crate::rows::count;
 use crate::sql::Names;
 use crate::table::Table;
+use crate::time::whole_seconds;
+
+/// How long a look at every session may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a user key fits the live sessions that the registry knows: [`PostgresStore::user_key_fit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserKeyFit {
+    /// Sessions that somebody is signed in to. One whose document PostgreSQL cannot look into is not counted.
+    pub signed_in: u64,
+    /// Those of them that have anything under the key.
+    pub with_key: u64,
+    /// Those that have somebody else under it, or nobody: the registry will end them.
+    pub others: u64,
+}
 
 impl PostgresStore {
+    /// How this user key fits the sessions that are live now, to be asked before the guard or a sweeper follows it. Looks
+    /// at every session.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or the existing table is not a session table.
+    pub async fn user_key_fit(&self, user_key: &str, now: SystemTime) -> Result<UserKeyFit, Error> {
+        let sql = fit(&self.table().await?.names);
+        let values: crate::transaction::Values<'_> =
+            &[(&whole_seconds(now), Type::FLOAT8), (&vec![user_key], Type::TEXT_ARRAY)];
+        let [rows] = self.together(PATIENCE, [(&sql, values)]).await?;
+        Ok(UserKeyFit { signed_in: count(&rows, 0)?, with_key: count(&rows, 1)?, others: count(&rows, 2)? })
+    }
+
     /// The change that installs the guard. `user_key` is the top-level key under which Express keeps the signed-in user;
     /// without one the guard still refuses to bring ended sessions back, and follows sign-outs.
     ///
@@ -40,6 +72,17 @@ impl PostgresStore {
         );
         Ok(Migration::new(self, "", vec![Step::Transaction(sql)]))
     }
+}
+
+/// PostgreSQL cannot look into every document (see the sweeper's statements), so one with escapes is left out.
+fn fit(names: &Names) -> String {
+    let Names { data, registry, .. } = names;
+    format!(
+        "SELECT count(*), count(found), count(*) FILTER (WHERE found IS DISTINCT FROM user_id) FROM ( \
+           SELECT r.user_id, CASE WHEN strpos(s.sess::text, chr(92) || 'u') = 0 THEN s.sess #>> $2 END AS found \
+           FROM {registry} r JOIN {data} s ON s.sid = r.sid \
+           WHERE r.status = 'active' AND s.expire >= to_timestamp($1) AND strpos(s.sess::text, chr(92) || 'u') = 0) live"
+    )
 }
 
 fn remove(table: &Table, name: &str) -> String {

@@ -52,5 +52,6 @@ mod transaction;
 
 pub use builder::PostgresBuilder;
 pub use depth::Depth;
+pub use guard::UserKeyFit;
 pub use migrate::Migration;
 pub use store::PostgresStore;

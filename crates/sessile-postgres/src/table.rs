@@ -41,6 +41,12 @@ pub(crate) async fn prepare(pool: &Pool, settings: &PostgresBuilder) -> Result<T
     let names = registry_table::names(settings)?;
     let client = pool.get().await.map_err(Failure::from)?;
     let name = qualified(settings.schema.as_deref(), &settings.table);
+    if settings.existing && find(&client, &name).await?.is_none() {
+        return Err(Error::config(format!(
+            "expected the session table {name} in this database, found none; look at the URL and at session.table, or make \
+             it with `sessile migrate`"
+        )));
+    }
     let (found, how) = find_or_create(&name, || find(&client, &name), || create(&client, settings)).await?;
     let description = adopt(&client, settings, &found, how).await?;
     let registry = registry_table::prepare(&client, &found.schema, &names).await?;

@@ -49,11 +49,12 @@ pub struct SqliteBuilder {
     path: PathBuf,
     table: String,
     registry: Option<String>,
+    existing: bool,
 }
 
 impl SqliteBuilder {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, table: "session".into(), registry: None }
+        Self { path, table: "session".into(), registry: None, existing: false }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -77,6 +78,13 @@ impl SqliteBuilder {
     /// `sessions_secrets`.
     pub fn registry(mut self, name: impl Into<String>) -> Self {
         self.registry = Some(name.into());
+        self
+    }
+
+    /// Whether the file and its session table have to be there already. Default false: what is missing is created. For
+    /// programs that look at sessions, whose path may lead to another program's file by mistake.
+    pub fn existing(mut self, existing: bool) -> Self {
+        self.existing = existing;
         self
     }
 
@@ -109,8 +117,13 @@ impl SqliteBuilder {
     }
 
     fn connect(&self) -> Result<(Connection, Parts), Error> {
-        create_file(&self.path)?;
+        if !self.existing {
+            create_file(&self.path)?;
+        }
         let mut connection = self.connection()?;
+        if self.existing {
+            self.has_table(&connection)?;
+        }
         self.configure(&connection)?;
         let tables = self.tables();
         let origins = table::ensure(&mut connection, &tables)?;
@@ -120,6 +133,19 @@ impl SqliteBuilder {
         let readers = (0..count).map(|_| self.reader()).collect::<Result<_, _>>()?;
         let description = self.description(&tables, origins);
         Ok((connection, Parts { statements: Arc::new(statements), readers: Readers::new(readers), description }))
+    }
+
+    /// Looks before anything is changed in the file: it may be another program's.
+    fn has_table(&self, connection: &Connection) -> Result<(), Error> {
+        connection.busy_timeout(READ_BUSY).map_err(failure::of)?;
+        let kind = table::kind(connection, &self.table).map_err(failure::of)?;
+        kind.map(drop).ok_or_else(|| {
+            Error::config(format!(
+                "expected the session table {:?} in {}, found none; look at the path and at session.table",
+                self.table,
+                self.path.display()
+            ))
+        })
     }
 
     /// The flags leave out URIs: a path is a path, whatever it looks like.

@@ -25,7 +25,7 @@ pub use sessile_core::*;
 #[cfg(feature = "oidc")]
 pub use sessile_oidc as oidc;
 #[cfg(feature = "postgres")]
-pub use sessile_postgres::{Migration, PostgresBuilder, PostgresStore};
+pub use sessile_postgres::{Migration, PostgresBuilder, PostgresStore, UserKeyFit};
 #[cfg(feature = "redis")]
 pub use sessile_redis::{RedisBuilder, RedisStore};
 #[cfg(feature = "sqlite")]

@@ -119,6 +119,9 @@ pub(crate) struct SweepArgs {
     /// Look again until a whole round found nothing; without it one round, as a server's sweeper makes them
     #[arg(long)]
     pub(crate) until_done: bool,
+    /// Count what has expired and change nothing
+    #[arg(long, conflicts_with_all = ["until_done"])]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]

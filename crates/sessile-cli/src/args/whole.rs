@@ -61,6 +61,9 @@ pub(crate) struct MigrateArgs {
     /// The top-level key under which Express keeps the signed-in user, which is the application's session.user_key
     #[arg(long, value_name = "KEY", requires = "guard", conflicts_with = "unguard")]
     pub(crate) user_key: Option<String>,
+    /// Do not ask before sessions end in the registry, because the user key has somebody else there, or nobody
+    #[arg(long, requires = "guard")]
+    pub(crate) yes: bool,
     /// Print the SQL and run none of it. Before the guard, tables of Sessile's own that are missing are made, as at any start
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -2,9 +2,10 @@
 
 use std::time::SystemTime;
 
+use serde_json::Value;
 use sessile::{Clock as _, Cursor, Device, DevicePage, End, Page, Search, Status, SystemClock, UserId};
 
-use super::{Outcome, described, registry, status};
+use super::{Outcome, Unswept, described, registry, status};
 use crate::args::{HistoryArgs, ListArgs, PageArgs, StatusArg};
 use crate::output::{self, Found, Misused, Tone};
 use crate::table::{Fit, Table};
@@ -23,19 +24,21 @@ pub(crate) async fn list(args: &ListArgs) -> Outcome {
     };
     let sessions = store::sessions(&args.store).await?;
     let one_more = Page { limit: page.limit.saturating_add(1), ..page.clone() };
-    let mut devices = registry(&sessions)?.search(&search, now, &one_more).await?;
+    let unswept = Unswept::told(&sessions).await?;
+    let devices = registry(&sessions)?.search(&search, now, &one_more).await?;
+    let mut devices: Vec<_> = devices.into_iter().map(|device| unswept.mark(device)).collect();
     let there_is_more = devices.len() > page.limit as usize;
     devices.truncate(page.limit as usize);
-    let next = devices.last().filter(|_| there_is_more);
-    let next = next.map(|device| Cursor { at: device.created_at, handle: device.handle.clone() });
-    print(&DevicePage { devices, next }, now, args.output.json)
+    let next = devices.last().filter(|_| there_is_more).map(by_sign_in);
+    print(&DevicePage { devices, next }, now, args.output.json, by_sign_in)
 }
 
 pub(crate) async fn history(args: &HistoryArgs) -> Outcome {
     let page = page(&args.page)?;
     let sessions = store::sessions(&args.store).await?;
+    Unswept::told(&sessions).await?;
     let ended = sessions.devices().history(&args.user.as_str().into(), &page).await?;
-    print(&ended, sessions.now(), args.output.json)
+    print(&ended, sessions.now(), args.output.json, by_end)
 }
 
 fn network(text: &str) -> Result<ipnet::IpNet, Misused> {
@@ -49,11 +52,15 @@ fn page(args: &PageArgs) -> anyhow::Result<Page> {
     Ok(Page { limit: args.limit, after })
 }
 
-fn print(page: &DevicePage, now: SystemTime, is_json: bool) -> Outcome {
+fn print(page: &DevicePage, now: SystemTime, is_json: bool, cursor: fn(&Device) -> Cursor) -> Outcome {
     if page.devices.is_empty() {
         return Ok(Found::Nothing);
     }
-    print_devices(&page.devices, now, is_json)?;
+    if is_json {
+        page.devices.iter().try_for_each(|device| output::print_json(&with_cursor(device, now, cursor)))?;
+    } else {
+        print_devices(&page.devices, now, false)?;
+    }
     if let Some(next) = &page.next {
         output::note(&format!("more: --after {next}"));
     }
@@ -79,6 +86,24 @@ pub(super) fn print_devices(devices: &[Device], now: SystemTime, is_json: bool) 
         table.toned(tone, row(device, now));
     }
     table.text().print()
+}
+
+/// A program goes on after the last that it read.
+fn with_cursor(device: &Device, now: SystemTime, cursor: fn(&Device) -> Cursor) -> Value {
+    let mut described = described(device, now);
+    described["cursor"] = cursor(device).to_string().into();
+    described
+}
+
+/// Where a list goes on after this one: the newest sign-in is first.
+fn by_sign_in(device: &Device) -> Cursor {
+    Cursor { at: device.created_at, handle: device.handle.clone() }
+}
+
+/// In a history the newest end is first.
+fn by_end(device: &Device) -> Cursor {
+    let at = device.ended.as_ref().map_or(device.created_at, |ending| ending.at);
+    Cursor { at, handle: device.handle.clone() }
 }
 
 fn row(device: &Device, now: SystemTime) -> [String; 7] {

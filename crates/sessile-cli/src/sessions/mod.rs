@@ -9,7 +9,7 @@ mod sweep;
 
 pub(crate) use explain::explain;
 pub(crate) use list::{history, list};
-pub(crate) use revoke::revoke;
+pub(crate) use revoke::{counted, revoke};
 pub(crate) use show::show;
 pub(crate) use sweep::sweep;
 
@@ -17,9 +17,9 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use sessile::{Device, Error, Handle, Page, Registry, Search, Sessions};
+use sessile::{CutOff, Device, Ending, Error, Handle, Page, Registry, Search, Sessions};
 
-use crate::output::{Found, Misused};
+use crate::output::{self, Found, Misused};
 use crate::times;
 
 /// Whether anything was there to print or to end.
@@ -42,6 +42,37 @@ fn handle(text: &str) -> Result<Handle, Misused> {
 async fn one(registry: &dyn Registry, handle: &Handle, now: SystemTime) -> Result<Option<Device>, Error> {
     let search = Search { handle: Some(handle.clone()), ..Search::default() };
     Ok(registry.search(&search, now, &Page::first(1)).await?.pop())
+}
+
+/// A cut-off of everyone's sessions, as long as rows that it ended wait for a sweep: requests are refused already, and the
+/// registry still calls them active.
+#[derive(Default)]
+pub(crate) struct Unswept(Option<(CutOff, Ending)>);
+
+impl Unswept {
+    /// Asks the store, and says it aloud: who revoked everyone's sessions a moment ago has to know that it worked.
+    pub(crate) async fn told(sessions: &Sessions) -> anyhow::Result<Self> {
+        let Some(transfer) = sessions.store().transfer() else { return Ok(Self::default()) };
+        let unswept = transfer.cut_off(sessions.now()).await?.filter(|(cut_off, _)| !cut_off.swept);
+        if let Some((cut_off, _)) = &unswept {
+            output::warn(&format!(
+                "everyone's sessions from before {} are revoked: no request finds them. They are counted as active until a \
+                 sweep has removed them, a server's or `sessile sweep`",
+                times::shown(cut_off.before)
+            ));
+        }
+        Ok(Self(unswept))
+    }
+
+    /// Says of the session what the sweep will. Of one that another program signed in nobody knows when that was.
+    fn mark(&self, mut device: Device) -> Device {
+        let Some((cut_off, ending)) = &self.0 else { return device };
+        let is_older = device.authenticated_at.is_none_or(|at| at < cut_off.before);
+        if device.ended.is_none() && is_older {
+            device.ended = Some(ending.clone());
+        }
+        device
+    }
 }
 
 fn status(device: &Device, now: SystemTime) -> &'static str {

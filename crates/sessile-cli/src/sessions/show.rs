@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use sessile::{Handle, Sessions};
 
-use super::{Outcome, described, handle, one, registry};
+use super::{Outcome, Unswept, described, handle, one, registry};
 use crate::args::ShowArgs;
 use crate::output::{self, Found};
 use crate::{store, table};
@@ -14,6 +14,7 @@ pub(crate) async fn show(args: &ShowArgs) -> Outcome {
     let sessions = store::sessions(&args.store).await?;
     let now = sessions.now();
     let Some(device) = one(registry(&sessions)?, &handle, now).await? else { return Ok(Found::Nothing) };
+    let device = Unswept::told(&sessions).await?.mark(device);
     let mut shown = described(&device, now);
     shown["data"] = data(&sessions, &handle, args.data).await?;
     if args.output.json {
@@ -28,10 +29,13 @@ pub(crate) async fn show(args: &ShowArgs) -> Outcome {
 async fn data(sessions: &Sessions, handle: &Handle, whole: bool) -> anyhow::Result<Value> {
     let Some(key) = registry(sessions)?.key(handle).await? else { return Ok(Value::Null) };
     let Some(record) = sessions.store().load(&key, sessions.now()).await? else { return Ok(Value::Null) };
-    let shown = |json: &str| {
-        if whole { serde_json::from_str(json).unwrap_or_default() } else { json!(format!("{} bytes", json.len())) }
-    };
+    let shown = |json: &str| if whole { value(json) } else { json!(format!("{} bytes", json.len())) };
     Ok(Value::Object(record.data.iter().map(|(key, json)| (key.to_owned(), shown(json))).collect()))
+}
+
+/// The value; as the text that is stored, where JavaScript wrote what no value here can be: 1e400, half a surrogate pair.
+fn value(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_else(|_| json.into())
 }
 
 /// A line for each thing that is known.

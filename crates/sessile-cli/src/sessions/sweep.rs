@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::Context as _;
 use indicatif::ProgressBar;
-use serde_json::json;
-use sessile::{Sessions, Stats};
+use serde_json::{Value, json};
+use sessile::{Sessions, Stats, Tidied};
 
-use super::Outcome;
+use super::{Outcome, Unswept};
 use crate::args::SweepArgs;
 use crate::output::{self, Found};
 use crate::{progress, store, times};
@@ -15,20 +16,72 @@ use crate::{progress, store, times};
 pub(crate) async fn sweep(args: &SweepArgs) -> Outcome {
     let older_than = args.older_than.as_deref().map(times::span).transpose()?.unwrap_or_default();
     let sessions = store::sessions(&args.store).await?;
+    if args.dry_run {
+        return foretell(&sessions, older_than, args.output.json).await;
+    }
     let sweep = Sweeping { bar: bar(&sessions, older_than).await?, sessions, older_than, batch: args.batch };
-    let mut removed = sweep.round().await?;
-    let mut last = removed;
+    let mut swept = sweep.round().await?;
+    let mut last = swept.removed;
     while args.until_done && last > 0 {
-        last = sweep.round().await?;
-        removed += last;
+        let round = sweep.round().await?;
+        last = round.removed;
+        swept.add(&round);
     }
     sweep.bar.finish_and_clear();
     if args.output.json {
-        output::print_json(&json!({ "removed": removed }))?;
+        output::print_json(&swept.described())?
     } else {
-        output::print(&format!("{removed} expired and removed\n"))?;
+        output::print(&swept.text())?
     }
     Ok(Found::Something)
+}
+
+/// What would be removed as expired. What a look at the registry would find is known after the look only.
+async fn foretell(sessions: &Sessions, older_than: Duration, is_json: bool) -> Outcome {
+    Unswept::told(sessions).await?;
+    let stats = sessions.store().stats().context("this session store does not count what has expired")?;
+    let expired = Stats::stats(stats, expired_by(sessions, older_than), 0).await?.expired;
+    if is_json {
+        output::print_json(&json!({ "would_remove": expired }))?;
+    } else {
+        output::print(&format!("{expired} expired, would be removed\n"))?;
+    }
+    Ok(Found::Something)
+}
+
+/// What a sweep did.
+#[derive(Default)]
+struct Swept {
+    /// Rows that had expired.
+    removed: u64,
+    /// Sessions that the registry called active, and that were revoked with everyone's, or gone.
+    ended: u64,
+    /// Rows of sessions that were over, and were there all the same.
+    over: u64,
+}
+
+impl Swept {
+    fn add(&mut self, more: &Self) {
+        self.removed += more.removed;
+        self.ended += more.ended;
+        self.over += more.over;
+    }
+
+    fn described(&self) -> Value {
+        json!({ "removed": self.removed, "ended": self.ended, "over": self.over })
+    }
+
+    fn text(&self) -> String {
+        let Self { removed, ended, over } = self;
+        let mut text = format!("{removed} expired and removed");
+        if *ended > 0 {
+            text += &format!(", {ended} that were revoked or gone ended in the registry");
+        }
+        if *over > 0 {
+            text += &format!(", {over} that were over removed");
+        }
+        text + "\n"
+    }
 }
 
 struct Sweeping {
@@ -40,12 +93,12 @@ struct Sweeping {
 
 impl Sweeping {
     /// Removes until a step finds no more, then brings the registry into step, as far as one round goes.
-    async fn round(&self) -> anyhow::Result<u64> {
-        let mut removed = 0;
+    async fn round(&self) -> anyhow::Result<Swept> {
+        let mut swept = Swept::default();
         loop {
             let begun = Instant::now();
             let batch = self.sessions.sweep_batch(expired_by(&self.sessions, self.older_than), self.batch).await?;
-            removed += batch;
+            swept.removed += batch;
             self.bar.inc(batch);
             if batch < u64::from(self.batch) {
                 break;
@@ -54,8 +107,11 @@ impl Sweeping {
         }
         loop {
             let begun = Instant::now();
-            if !self.sessions.tidy().await? {
-                return Ok(removed);
+            let Tidied { ended, removed, more, .. } = self.sessions.tidy().await?;
+            swept.ended += ended.len() as u64;
+            swept.over += removed;
+            if !more {
+                return Ok(swept);
             }
             tokio::time::sleep(begun.elapsed()).await;
         }

@@ -1,31 +1,41 @@
 //! Writing the file: a new one that only its owner can read, or whatever standard output is, unless that is a terminal.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
-use sessile::{KeyForm, Piece, Place, Sessions};
+use sessile::settings::Settings;
+use sessile::{Piece, Place, Sessions};
 use sha2::{Digest as _, Sha256};
 
-use super::{STEP, format, transfer};
+use super::format::{self, Head};
+use super::{STEP, transfer};
 use crate::args::ExportArgs;
 use crate::output::{self, Misused};
+use crate::serving::Stop;
 use crate::{progress, store};
 
 pub(crate) async fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let settings = store::settings_without_secret(&args.store)?;
+    let head = Head { form: settings.key_form(), secrets: secrets(args, &settings)? };
     let Some(path) = &args.output else {
         if io::stdout().is_terminal() {
             bail!(Misused("expected a file to write into, found a terminal; name one with --output FILE".into()));
         }
+        warn_of_readers();
         let sessions = store::sessions(&args.store).await?;
-        return gone_reader_is_no_failure(write(&sessions, settings.key_form(), io::stdout().lock()).await.map(drop));
+        return gone_reader_is_no_failure(write(&sessions, &head, io::stdout().lock()).await.map(drop));
     };
+    let stop = Stop::heed()?;
     let sessions = store::sessions(&args.store).await?;
     let unfinished = Unfinished::create(path)?;
-    let counts = write(&sessions, settings.key_form(), &unfinished.file).await?;
+    let counts = tokio::select! {
+        written = write(&sessions, &head, &unfinished.file) => written?,
+        () = stop.told() => bail!("the export was stopped; nothing was written"),
+    };
     unfinished.finish()?;
     output::note(&format!("{counts}, written into {}", path.display()));
     output::note(
@@ -34,50 +44,90 @@ pub(crate) async fn export(args: &ExportArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A file that goes away again unless it is finished.
+/// The fingerprints of the secrets that are set here, if any are: cookies stay as they are, so the other side needs one.
+fn secrets(args: &ExportArgs, settings: &Settings) -> anyhow::Result<Vec<Box<str>>> {
+    let is_set = store::settings(&args.store)?.is_set("session.secret");
+    Ok(if is_set { settings.config().fingerprints().to_vec() } else { Vec::new() })
+}
+
+/// The shell made the file, and it made it for everybody.
+fn warn_of_readers() {
+    if is_readable_by_others() {
+        output::warn(
+            "other accounts of this host may read the file that standard output goes to, and it holds what sessions are \
+             made of; chmod 600 it, or use --output FILE, which makes one for you alone",
+        );
+    }
+}
+
+#[cfg(unix)]
+fn is_readable_by_others() -> bool {
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let metadata = io::stdout().as_fd().try_clone_to_owned().and_then(|file| File::from(file).metadata());
+    metadata.is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o044 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_readable_by_others() -> bool {
+    false
+}
+
+/// A file under another name, that gets its own when it is whole and else goes away again. Who is killed on the way leaves
+/// that other name behind, which is in nobody's way.
 struct Unfinished {
     path: PathBuf,
+    unfinished: PathBuf,
     file: File,
-    is_finished: bool,
 }
 
 impl Unfinished {
     fn create(path: &Path) -> anyhow::Result<Self> {
+        if path.symlink_metadata().is_ok() {
+            bail!(there_already(path));
+        }
+        let mut unfinished = OsString::from(path);
+        unfinished.push(format!(".{}.part", std::process::id()));
+        let unfinished = PathBuf::from(unfinished);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => anyhow::Error::new(Misused(format!(
-                "--output: expected a file that is not there yet, found one at {}; remove it, or choose another name",
-                path.display()
-            ))),
-            _ => anyhow::Error::new(error).context(format!("{} cannot be written", path.display())),
-        })?;
-        Ok(Self { path: path.to_owned(), file, is_finished: false })
+        let file = options.open(&unfinished).with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(Self { path: path.to_owned(), unfinished, file })
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    /// A link fails where another process was first; a file system without links takes a rename.
+    fn finish(self) -> anyhow::Result<()> {
         self.file.sync_all()?;
-        self.is_finished = true;
-        Ok(())
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if !self.is_finished {
-            let _ = fs::remove_file(&self.path);
+        match fs::hard_link(&self.unfinished, &self.path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!(there_already(&self.path)),
+            Err(_) => Ok(fs::rename(&self.unfinished, &self.path)?),
+            Ok(()) => Ok(()),
         }
     }
 }
 
+fn there_already(path: &Path) -> Misused {
+    Misused(format!(
+        "--output: expected a file that is not there yet, found one at {}; remove it, or choose another name",
+        path.display()
+    ))
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.unfinished);
+    }
+}
+
 /// Reads step by step and writes each step before the next is read.
-async fn write(sessions: &Sessions, form: KeyForm, to: impl Write) -> anyhow::Result<Counts> {
+async fn write(sessions: &Sessions, head: &Head, to: impl Write) -> anyhow::Result<Counts> {
     let (transfer, now) = (transfer(sessions)?, sessions.now());
     let bar = progress::bar("exporting", Some(transfer.size().await?));
     let mut lines = Lines { to: BufWriter::new(to), digest: Sha256::new() };
-    lines.write(&format::head(form, now))?;
+    lines.write(&format::head(head, now))?;
     let (mut counts, mut place) = (Counts::default(), Some(Place::default()));
     while let Some(from) = place {
         let (pieces, next) = transfer.export(&from, now, STEP).await?;

@@ -18,8 +18,24 @@ pub(super) const VERSION: u64 = 1;
 /// What the parts of a line could not be read as.
 pub(super) type Expected = &'static str;
 
-pub(super) fn head(form: KeyForm, now: SystemTime) -> Value {
-    json!({ "format": FORMAT, "version": VERSION, "keys": form_in_words(form), "exported_at": to_millis(now) })
+/// What the file says of all its sessions.
+pub(super) struct Head {
+    pub(super) form: KeyForm,
+    /// The fingerprints of the secrets that sign and verify their cookies, where they were known.
+    pub(super) secrets: Vec<Box<str>>,
+}
+
+pub(super) fn head(head: &Head, now: SystemTime) -> Value {
+    let Head { form, secrets } = head;
+    let keys = form_in_words(*form);
+    json!({
+        "format": FORMAT, "version": VERSION, "keys": keys, "exported_at": to_millis(now), "secrets": secrets,
+    })
+}
+
+/// The secrets that a first line names.
+pub(super) fn secrets(head: &Value) -> Vec<Box<str>> {
+    head["secrets"].as_array().into_iter().flatten().filter_map(Value::as_str).map(Box::from).collect()
 }
 
 pub(super) fn line(piece: &Piece) -> Value {

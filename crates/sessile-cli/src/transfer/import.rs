@@ -23,7 +23,10 @@ pub(crate) async fn import(args: &ImportArgs) -> anyhow::Result<Found> {
     let settings = store::settings_without_secret(&args.store)?;
     let form = settings.key_form();
     let file = open(&args.file)?;
-    let counts = verify(&file, form)?;
+    let (counts, secrets) = verify(&file, form)?;
+    if store::settings(&args.store)?.is_set("session.secret") {
+        warn_of_other_secrets(&secrets, settings.config().fingerprints());
+    }
     if args.dry_run {
         return said(args, &counts, None);
     }
@@ -33,6 +36,17 @@ pub(crate) async fn import(args: &ImportArgs) -> anyhow::Result<Found> {
     let target = format!("{} pieces, {} written", counts.total(), imported.written);
     audit::record(&sessions, "sessions.import", &target, counts.sessions, args.reason.as_deref()).await;
     said(args, &counts, Some(imported))
+}
+
+/// Cookies stay as they are: under other secrets they are worth nothing, and everybody is signed out.
+fn warn_of_other_secrets(theirs: &[Box<str>], ours: &[Box<str>]) {
+    if !theirs.is_empty() && !theirs.iter().any(|secret| ours.contains(secret)) {
+        output::warn(&format!(
+            "expected one of the secrets here to be one of those that the file's cookies are signed with ({}), found none \
+             of them: nobody will stay signed in. Add the other side's secret to SESSION_SECRET, behind a comma",
+            theirs.join(", ")
+        ));
+    }
 }
 
 fn said(args: &ImportArgs, counts: &Counts, imported: Option<Imported>) -> anyhow::Result<Found> {
@@ -89,14 +103,14 @@ fn kept(mut from: impl io::Read) -> anyhow::Result<File> {
 }
 
 /// Reads all of it and says what is in it.
-fn verify(file: &File, form: KeyForm) -> anyhow::Result<Counts> {
+fn verify(file: &File, form: KeyForm) -> anyhow::Result<(Counts, Vec<Box<str>>)> {
     let bar = progress::bar("checking", None);
     let mut reader = Reader::open(file.try_clone()?, form)?;
     while reader.next()?.is_some() {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(reader.counts)
+    Ok((reader.counts, reader.secrets))
 }
 
 async fn write(sessions: &Sessions, file: &File, form: KeyForm, counts: &Counts) -> anyhow::Result<Imported> {

@@ -19,6 +19,8 @@ const LONGEST: u64 = 64 * 1024 * 1024;
 pub(super) struct Reader {
     lines: Lines,
     pub(super) counts: Counts,
+    /// The fingerprints of the secrets that its cookies were signed with; none where the export did not know them.
+    pub(super) secrets: Vec<Box<str>>,
     is_done: bool,
 }
 
@@ -29,7 +31,8 @@ impl Reader {
         let mut lines = Lines { file: BufReader::new(file), number: 0, digest: Sha256::new() };
         let head = lines.next()?;
         check_head(&head, form)?;
-        Ok(Self { lines, counts: Counts::default(), is_done: false })
+        let secrets = format::secrets(&head);
+        Ok(Self { lines, counts: Counts::default(), secrets, is_done: false })
     }
 
     /// The next piece; `None` after the last, when the whole file is found to be as it was written.

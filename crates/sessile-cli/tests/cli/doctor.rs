@@ -64,6 +64,32 @@ fn a_warning_alone_is_no_failure_unless_it_is_asked_for() {
     let (code, out, _) = doctor(&place, &[]);
     assert!(code == Some(0) && out.starts_with("WARNING"), "{out}");
     assert_eq!(doctor(&place, &["--strict"]).0, Some(1));
+    for (words, ok) in [(&["--json"][..], true), (&["--json", "--strict"], false)] {
+        assert_eq!(serde_json::from_str::<Value>(&doctor(&place, words).1).unwrap()["ok"], ok);
+    }
+}
+
+/// As an orchestrator asks: the answer is JSON whatever is wrong.
+#[test]
+fn a_wrong_secret_is_a_finding_and_the_store_is_examined_all_the_same() {
+    let place = Place::sqlite();
+    drop(place.demo());
+    for (name, value, check) in
+        [("SESSION_SECRET", "short", "settings.secret"), ("COOKIE_SECURE", "maybe", "settings.valid")]
+    {
+        let mut command = place.command(&["doctor", "--json"]);
+        let output = command.env("SESSION_SECRET", SECRET).env(name, value).output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output)), (Some(1), ""), "{}", stdout(&output));
+        let report: Value = serde_json::from_str(stdout(&output)).unwrap();
+        let first = &report["checks"][0];
+        assert_eq!(
+            (&report["ok"], &first["name"], &first["verdict"]),
+            (&false.into(), &check.into(), &"failed".into())
+        );
+        let is_examined = stdout(&output).contains("sqlite.expire_index");
+        assert_eq!(is_examined, name == "SESSION_SECRET", "{}", stdout(&output));
+        assert!(!stdout(&output).contains("\"short\"") || name != "SESSION_SECRET");
+    }
 }
 
 #[test]

@@ -64,6 +64,37 @@ async fn migrate_looks_back_at_the_sessions_from_before_the_guard() {
     assert_eq!(left.iter().map(|row| (row.get(0), row.get(1))).collect::<Vec<(&str, &str)>>(), [("unseen", "alice")]);
 }
 
+/// The demo's users are under no key of the document but Sessile's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_key_that_signs_people_out_is_refused_or_asked_about() {
+    let place = Place::postgres().await;
+    let demo = place.demo();
+    for _ in 0..3 {
+        assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    }
+    for more in [&[][..], &["--dry-run"], &["--yes"]] {
+        let (code, out, err) = place.run(&[&["migrate", "--guard", "--user-key", "usr"], more].concat());
+        assert_eq!((code, &*out), (Some(2), ""), "{more:?}: {err}");
+        assert!(err.contains("found \"usr\" in none of the 3 that somebody is signed in to"), "{err}");
+    }
+    assert_eq!(place.listed(&["list"]).len(), 3);
+
+    place
+        .sql(
+            "UPDATE session SET sess = (sess::jsonb || '{\"usr\":\"ada\"}')::json
+              WHERE sid = (SELECT min(sid) FROM session)",
+        )
+        .await;
+    let typo = ["migrate", "--guard", "--user-key", "usr"];
+    let (code, _, err) = place.run(&typo);
+    assert!(code == Some(2) && err.contains("to end 2 of 3 sessions in the registry"), "{err}");
+    let (code, _, err) = place.run(&[&typo[..], &["--dry-run"]].concat());
+    assert!(code == Some(0) && err.contains("this would end 2 of 3 sessions"), "{err}");
+    assert_eq!(place.listed(&["list"]).len(), 3);
+    assert_eq!(place.run(&[&typo[..], &["--yes"]].concat()).0, Some(0));
+    assert_eq!(place.listed(&["list"]).len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_migrate_cannot_do_it_says_in_words() {
     let (directory, database) = (Directory::new(), Database::new().await);

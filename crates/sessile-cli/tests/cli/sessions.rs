@@ -7,7 +7,7 @@ use serde_json::Value;
 use sessile::{SqliteStore, Store as _};
 use sessile_testkit::http::Browser;
 
-use crate::support::{Directory, Place, sign_in, sign_in_as, stderr, steady};
+use crate::support::{Demo, Directory, Place, SECRET, sign_in, sign_in_as, stderr, steady};
 
 async fn operators_see_and_end_sessions(place: &Place) {
     let demo = place.demo();
@@ -255,4 +255,122 @@ async fn what_cannot_be_written_into_the_audit_is_done_all_the_same() {
         stderr(&output)
     );
     assert_eq!(place.listed(&["list"]).len(), 0);
+}
+
+/// Between the revocation and the sweep nobody must believe that it did not work.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_revocation_of_everyone_nothing_is_called_active_unwarned() {
+    for place in Place::both().await {
+        let mut quiet = place.command(&["demo", "--listen", "127.0.0.1:0"]);
+        let demo = Demo::start(quiet.env("SESSION_SECRET", SECRET).env("SWEEP_INTERVAL", "none"));
+        for _ in 0..2 {
+            assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+        }
+        assert_eq!(place.run(&["revoke", "--everyone", "--yes", "--reason", "breach"]).0, Some(0));
+        let handle = place.listed(&["list"])[0]["handle"].as_str().unwrap().to_owned();
+        for words in [
+            &["list"][..],
+            &["stats"],
+            &["show", &handle],
+            &["history", "--user", "ada"],
+            &["revoke", "--user", "ada", "--dry-run"],
+        ] {
+            let (_, out, err) = place.run(words);
+            assert!(err.contains("are revoked: no request finds them"), "{words:?}: {err}");
+            assert!(words[0] == "stats" || !out.contains("active"), "{words:?}: {out}");
+        }
+        let shown = &place.listed(&["show", &handle])[0];
+        assert_eq!((&shown["status"], &shown["reason"]), (&"revoked".into(), &"breach".into()));
+        assert_eq!(place.run(&["revoke", "--user", "ada", "--dry-run"]).0, Some(1), "there is nothing left to end");
+        assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+        assert!(place.run(&["revoke", "--user", "ada", "--dry-run"]).2.contains("this would end 1 session\n"));
+
+        let swept = place.prints(&["sweep"]);
+        assert_eq!(swept, "0 expired and removed, 2 that were revoked or gone ended in the registry\n");
+        assert_eq!(place.prints(&["list"]).matches("active").count(), 1);
+        assert_eq!(place.prints(&["history", "--user", "ada"]).matches("revoked").count(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_to_end_is_said() {
+    let place = Place::sqlite();
+    let demo = place.demo();
+    assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    let good = place.listed(&["list"])[0]["handle"].as_str().unwrap().to_owned();
+    const UNKNOWN: &str = "6f1d2c84-0b57-4e39-9a6e-3d80c5b7f214";
+    for more in ["--dry-run", "--yes"] {
+        let (code, _, err) = place.run(&["revoke", &good, UNKNOWN, more]);
+        assert!(code == Some(1) && err.contains(&format!("warning: {UNKNOWN} is no session that lives")), "{err}");
+        assert!(err.contains("1 session\n") && !err.contains(&format!("{good} is no")), "{err}");
+    }
+    for more in ["--dry-run", "--yes"] {
+        let (code, out, err) = place.run(&["revoke", "--before", "2999-01-01T00:00:00Z", more]);
+        assert_eq!((code, &*out), (Some(2), ""), "{err}");
+        assert!(err.contains("expected a time that has come, found 2999-01-01T00:00:00Z"), "{err}");
+    }
+}
+
+/// What a program reads says how to go on, and what came of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_are_told_where_to_go_on_and_what_ended() {
+    let place = Place::sqlite();
+    let demo = place.demo();
+    for _ in 0..3 {
+        assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    }
+    let first = place.listed(&["list", "--limit", "2"]);
+    let next = place.listed(&["list", "--after", first[1]["cursor"].as_str().unwrap()]);
+    assert_eq!((first.len(), next.len()), (2, 1));
+    let (code, out, err) = place.run(&["revoke", "--user", "ada", "--json"]);
+    assert_eq!((code, &*out), (Some(2), ""), "nothing is printed before it is refused");
+    assert!(err.contains("expected --yes or --dry-run beside --json"), "{err}");
+    let dry = place.listed(&["revoke", "--user", "ada", "--dry-run"]);
+    assert_eq!((dry.len(), &dry[3]["would_end"]), (4, &3.into()));
+    let ended = place.listed(&["revoke", "--user", "ada", "--yes"]);
+    assert_eq!((ended.len(), &ended[3]["ended"]), (4, &3.into()));
+    let history = place.listed(&["history", "--user", "ada", "--limit", "1"]);
+    let rest = place.listed(&["history", "--user", "ada", "--after", history[0]["cursor"].as_str().unwrap()]);
+    assert_eq!(rest.len(), 2);
+}
+
+/// JavaScript writes both, and neither is a value here.
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_is_no_value_here_is_shown_as_it_is_stored() {
+    let place = Place::sqlite();
+    let demo = place.demo();
+    assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    let handle = place.listed(&["list"])[0]["handle"].as_str().unwrap().to_owned();
+    place
+        .sql(r#"UPDATE session SET sess = replace(sess, '{"cookie"', '{"large":1e400,"lone":"\ud800","cookie"')"#)
+        .await;
+    let data = &place.listed(&["show", &handle, "--data"])[0]["data"];
+    assert_eq!((&data["large"], &data["lone"]), (&"1e400".into(), &r#""\ud800""#.into()), "{data}");
+}
+
+/// A name that is mistyped leads to somebody else's data.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_sessions_is_left_as_it_is() {
+    for place in Place::both().await {
+        place.sql("CREATE TABLE theirs (n integer)").await;
+        for words in
+            [&["list"][..], &["stats"], &["history", "--user", "ada"], &["revoke", "--everyone", "--yes"], &["export"]]
+        {
+            let (code, out, err) = place.run(words);
+            assert_eq!((code, &*out), (Some(2), ""), "{words:?}: {err}");
+            assert!(err.contains("expected the session table"), "{words:?}: {err}");
+        }
+        match &place.database {
+            Some(database) => {
+                let sql = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
+                assert_eq!(database.client().await.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 1);
+            }
+            None => {
+                let file = rusqlite::Connection::open(place.directory.0.join("x.sqlite")).unwrap();
+                let tables: i64 = file.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+                let mode: String = file.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+                assert_eq!((tables, &*mode), (1, "delete"));
+            }
+        }
+    }
 }

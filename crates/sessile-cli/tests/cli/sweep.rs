@@ -22,10 +22,12 @@ async fn fill(place: &Place) {
 async fn sweeps(place: &Place) {
     fill(place).await;
     assert_eq!(place.prints(&["sweep", "--older-than", "3d"]), "0 expired and removed\n");
-    assert_eq!(place.prints(&["sweep", "--older-than", "36h", "--json"]), "{\"removed\":100}\n");
+    assert_eq!(place.prints(&["sweep", "--older-than", "36h", "--json"]), "{\"ended\":0,\"over\":0,\"removed\":100}\n");
+    assert_eq!(place.prints(&["sweep", "--dry-run"]), "2100 expired, would be removed\n");
+    assert_eq!(place.listed(&["sweep", "--dry-run", "--older-than", "3d"])[0]["would_remove"], 0);
     assert_eq!(place.prints(&["sweep", "--batch", "999", "--until-done"]), "2100 expired and removed\n");
     assert_eq!(place.listed(&["stats"])[0]["total"], 300);
-    assert_eq!(place.prints(&["sweep", "--json"]), "{\"removed\":0}\n");
+    assert_eq!(place.prints(&["sweep", "--json"]), "{\"ended\":0,\"over\":0,\"removed\":0}\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +45,7 @@ async fn what_has_expired_is_removed_and_counted() {
 async fn one_round_goes_to_the_end() {
     for place in Place::both().await {
         fill(&place).await;
-        assert_eq!(place.prints(&["sweep", "--json"]), "{\"removed\":2200}\n");
+        assert_eq!(place.prints(&["sweep", "--json"]), "{\"ended\":0,\"over\":0,\"removed\":2200}\n");
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use serde_json::Value;
 use sessile_testkit::http::Browser;
 
-use crate::support::{Place, sign_in, sign_in_as, stderr};
+use crate::support::{Place, SECRET, sign_in, sign_in_as, stderr};
 
 /// A demo's sessions: Ada is signed in, Grace was and is not any more, an anonymous visitor has a cart.
 async fn lived(place: &Place) -> [Browser; 3] {
@@ -181,6 +181,70 @@ async fn an_import_asks_and_a_dry_run_only_looks() {
     let dry = to.prints(&["import", file, "--dry-run"]);
     assert!(dry.starts_with("the file is whole; sessions: 1, rows of the registry: 2"), "{dry}");
     assert!(!to.directory.0.join("x.sqlite").exists(), "nothing is created");
+}
+
+/// A table of sessions that others keep locked makes the export wait for as long as the test needs.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_is_stopped_leaves_no_file() {
+    let place = Place::postgres().await;
+    lived(&place).await;
+    let client = place.database.as_ref().unwrap().client().await;
+    client.batch_execute("BEGIN; LOCK TABLE session IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let files =
+        || -> Vec<_> { fs::read_dir(&place.directory.0).unwrap().map(|file| file.unwrap().file_name()).collect() };
+    let mut export = place.command(&["export", "--output", "moving.jsonl"]).stderr(Stdio::piped()).spawn().unwrap();
+    while files().is_empty() && export.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_ne!(files(), ["moving.jsonl"], "it has its name when it is whole");
+    let told = std::process::Command::new("kill").arg(export.id().to_string()).status().unwrap();
+    assert!(told.success());
+    let output = export.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the export was stopped; nothing was written"), "{}", stderr(&output));
+    assert_eq!(files(), [""; 0]);
+    client.batch_execute("COMMIT").await.unwrap();
+    exported(&place);
+    assert_eq!(files(), ["moving.jsonl"]);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_into_a_file_for_everybody_warns() {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let place = Place::sqlite();
+    lived(&place).await;
+    for (mode, warns) in [(0o644, true), (0o600, false)] {
+        let path = place.directory.0.join(format!("{mode:o}.jsonl"));
+        let file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path).unwrap();
+        let output = place.command(&["export"]).stdout(file).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(stderr(&output).contains("warning: other accounts"), warns, "{}", stderr(&output));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_under_other_secrets_warns_that_nobody_stays_signed_in() {
+    let (from, to) = (Place::sqlite(), Place::sqlite());
+    lived(&from).await;
+    let mut export = from.command(&["export", "--output", "known.jsonl"]);
+    assert!(export.env("SESSION_SECRET", SECRET).output().unwrap().status.success());
+    let (known, unknown) = (from.directory.0.join("known.jsonl"), exported(&from));
+    assert!(!fs::read_to_string(&known).unwrap().contains(SECRET));
+    const OTHER: &str = "9hPzXo2bW1kqT8vYc3mN5sR7uE0aJ4dL";
+    for (file, secret, warns) in [
+        (&known, Some(OTHER.to_owned()), true),
+        (&known, Some(format!("{OTHER},{SECRET}")), false),
+        (&known, None, false),
+        (&unknown, Some(OTHER.to_owned()), false),
+    ] {
+        let mut import = to.command(&["import", file.to_str().unwrap(), "--dry-run"]);
+        let output = import.envs(secret.map(|secret| ("SESSION_SECRET", secret))).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(stderr(&output).contains("nobody will stay signed in"), warns, "{}", stderr(&output));
+    }
 }
 
 /// The most memory that the process had, as far as somebody looked.
