@@ -3,13 +3,16 @@
 
 use std::io::IsTerminal as _;
 
-use sessile::settings::{LogFormat, Server};
+use serde_json::json;
+use sessile::settings::{LogFormat, Server, variable};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Directive;
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
+use crate::output;
 #[cfg(feature = "otlp")]
 use crate::traces::{self, Traces};
 
@@ -28,6 +31,12 @@ pub(crate) fn start(server: &Server) -> anyhow::Result<Option<Traces>> {
         guard = traces;
     }
     Registry::default().with(layers).init();
+    for part in Levels::of_environment().unknown {
+        tracing::warn!(
+            part,
+            "a part of RUST_LOG is left out; expected a level, or a target and a level like sessile=debug"
+        );
+    }
     if server.otlp_endpoint.is_some() && guard.is_none() {
         tracing::warn!(
             "server.otlp_endpoint is set and this command cannot send traces; build it with the feature otlp"
@@ -59,7 +68,38 @@ fn lines(format: LogFormat) -> BoxedLayer {
     }
 }
 
-/// The level is `RUST_LOG`'s, else `info`.
+/// What somebody has to know whatever the levels are: a line like the others, and written once.
+pub(crate) fn tell(format: LogFormat, message: &str) {
+    match format {
+        LogFormat::Text => output::note(message),
+        LogFormat::Json => {
+            let timestamp = format!("{:.6}", jiff::Timestamp::now());
+            let line = json!({ "timestamp": timestamp, "level": "WARN", "message": message, "target": module_path!() });
+            output::note(&line.to_string());
+        }
+    }
+}
+
+/// The levels are `RUST_LOG`'s, else `info`.
 fn filter() -> EnvFilter {
-    EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy()
+    let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    builder.parse_lossy(Levels::of_environment().known)
+}
+
+/// `RUST_LOG`, and which parts of it nobody understands.
+struct Levels {
+    known: String,
+    unknown: Vec<String>,
+}
+
+impl Levels {
+    fn of_environment() -> Self {
+        let text = variable("RUST_LOG").unwrap_or_default();
+        if EnvFilter::builder().parse(&text).is_ok() {
+            return Self { known: text, unknown: Vec::new() };
+        }
+        let parts = text.split(',').map(str::to_owned);
+        let (known, unknown): (Vec<_>, _) = parts.partition(|part| part.parse::<Directive>().is_ok());
+        Self { known: known.join(","), unknown }
+    }
 }

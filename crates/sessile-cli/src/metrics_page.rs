@@ -21,6 +21,7 @@ let gauges = Gauges::new(sessions.clone());                  // what is read whe
 - All labels and all their values are listed here. A user, an address or a handle is never one.
 - Counters begin at 0 with the process. Figures of the store are the same on every instance: take `max`, not `sum`.
 - Figures of the store are at most 15 seconds old plus the time that the store takes for them, however often somebody looks.
+- Every request asks the store. No connection listens for notifications (`LISTEN`), so there is no age of a listener to show.
 - [Monitoring](monitoring.md) has alerts and a dashboard made of them.
 
 | metric | kind | labels | meaning |

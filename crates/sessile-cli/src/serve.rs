@@ -1,13 +1,13 @@
 //! `sessile serve`: signing in, "your devices" and the sweeper for an application, and beside them, on a listener of their
 //! own, what is for operators: the dashboard, metrics, health.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::bail;
 use axum::Router;
 use sessile::metrics::MetricsObserver;
-use sessile::settings::Settings;
+use sessile::settings::{LogFormat, Settings};
 use sessile::{Sessions, TracingObserver};
 use sessile_server::admin::{self, Admin, Figures};
 use sessile_server::health::{self, Readiness};
@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use crate::args::ServeArgs;
 use crate::serving::Stop;
 use crate::systemd::{self, Sockets};
-use crate::{logs, output, probe, provider, serving, store};
+use crate::{logs, probe, provider, serving, store};
 
 /// How often a store that does not answer is asked for the first operator, and whether the sweeper did a round.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -47,7 +47,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         info!("listening for operators on http://{}", listener.local_addr()?);
         let metrics = metrics::router(prometheus, sessions.clone());
         let health = health::router(readiness.clone());
-        servers.push((listener, admin_app(&sessions, &settings, figures)?.merge(metrics).merge(health)));
+        let admin = dashboard(&sessions, &settings, figures)?;
+        let metrics = admin.beside(metrics);
+        servers.push((listener, admin::router(admin).merge(metrics).merge(health)));
     }
     let address = listener.local_addr()?;
     let app = public_app(&sessions, &settings, readiness, &provider::own_url(address)).await?;
@@ -61,11 +63,13 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
     let mut builder = store::settings(&args.store)?;
     if let Some(listen) = &args.listen {
-        builder = builder.set("server.listen", listen);
+        builder = builder.argument("--listen", "server.listen", listen);
     }
-    let admin = args.admin.as_deref().or(args.no_admin.then_some("none"));
-    if let Some(admin) = admin {
-        builder = builder.set("server.admin_listen", admin);
+    if let Some(admin) = &args.admin {
+        builder = builder.argument("--admin", "server.admin_listen", admin);
+    }
+    if args.no_admin {
+        builder = builder.argument("--no-admin", "server.admin_listen", "none");
     }
     Ok(builder.resolve()?)
 }
@@ -87,11 +91,23 @@ async fn listeners(settings: &Settings) -> anyhow::Result<(TcpListener, Option<T
     }
     let admin = match (handed_over, &server.admin_listen) {
         (Some(socket), _) => socket,
-        (None, Some(address)) => serving::listen(address, "--admin").await?,
+        (None, Some(address)) => {
+            is_another(address, public.local_addr()?)?;
+            serving::listen(address, "--admin").await?
+        }
         (None, None) => return Ok((public, None)),
     };
     may_be_reached(admin.local_addr()?.ip(), server.admin_host.as_deref())?;
     Ok((public, Some(admin)))
+}
+
+/// One address cannot be for everybody and for operators.
+fn is_another(admin: &str, public: SocketAddr) -> anyhow::Result<()> {
+    if admin.parse() != Ok(public) {
+        return Ok(());
+    }
+    let expected = "expected an address for everybody and another one for operators";
+    bail!("{expected}, found {public} for both; choose another port with --admin, or leave it out with --no-admin")
 }
 
 /// A dashboard that the network reaches is meant to be only where somebody says under which name.
@@ -124,15 +140,16 @@ async fn public_app(
     Ok(public::router(sessions.clone(), readiness, auth))
 }
 
-/// The dashboard.
-fn admin_app(sessions: &Sessions, settings: &Settings, figures: Figures) -> anyhow::Result<Router> {
+/// The dashboard, which is told of sweeps and tells its first token.
+fn dashboard(sessions: &Sessions, settings: &Settings, figures: Figures) -> anyhow::Result<Admin> {
     tokio::spawn(follow_sweeps(sessions.clone(), figures.clone()));
     let mut admin = Admin::new(sessions.clone())?.figures(figures).settings_checks(settings.examine());
+    admin = admin.trusted_proxies(settings.trusted_proxies().iter().copied());
     if let Some(host) = &settings.server().admin_host {
         admin = admin.host(host).secure(!is_this_computer(host));
     }
-    tokio::spawn(tell_first_token(admin.clone()));
-    Ok(admin::router(admin))
+    tokio::spawn(tell_first_token(admin.clone(), settings.server().log_format));
+    Ok(admin)
 }
 
 /// Tells the dashboard of each round of the sweeper.
@@ -145,6 +162,7 @@ async fn follow_sweeps(sessions: Sessions, figures: Figures) {
             figures.record_sweep(round.took, round.removed);
         }
         last = round;
+        figures.record_sweep_failure(sessions.sweep_failed_at());
     }
 }
 
@@ -154,14 +172,13 @@ fn is_this_computer(host: &str) -> bool {
 }
 
 /// Where there is no operator yet there is one now, whose token is told here and never again. It waits for the store.
-async fn tell_first_token(admin: Admin) {
+async fn tell_first_token(admin: Admin, format: LogFormat) {
     loop {
         match admin.first_token().await {
             Ok(None) => return,
             Ok(Some(token)) => {
-                return output::note(&format!(
-                    "the dashboard's first operator is \"admin\", with this token, which is shown only now: {token}"
-                ));
+                let told = "the dashboard's first operator is \"admin\", with this token, which is shown only now:";
+                return logs::tell(format, &format!("{told} {token}"));
             }
             Err(error) if error.is_unavailable() => tokio::time::sleep(PAUSE).await,
             Err(error) => return warn!(?error, "there may be nobody who can sign in to the dashboard"),

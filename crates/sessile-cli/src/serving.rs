@@ -19,16 +19,27 @@ pub(crate) async fn listen(address: &str, flag: &str) -> anyhow::Result<TcpListe
             "{address} is taken by another program; choose another port with {flag}, or any free one with \
              {flag} 127.0.0.1:0"
         ),
+        ErrorKind::AddrNotAvailable => anyhow::anyhow!(
+            "expected an address of this computer, found {address}, which is none; choose one that is, like {flag} \
+             127.0.0.1:8080, or all with {flag} 0.0.0.0:8080"
+        ),
+        ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "the system does not let this program listen on {address}; choose a port from 1024 on with {flag}, or let \
+             systemd open the socket"
+        ),
+        ErrorKind::InvalidInput => {
+            anyhow::anyhow!("expected HOST:PORT, like {flag} 127.0.0.1:8080, found {address:?}")
+        }
         _ => anyhow::Error::from(error)
-            .context(format!("cannot listen on {address:?}; expected HOST:PORT, like {flag} 127.0.0.1:8080")),
+            .context(format!("cannot listen on {address:?}; choose another address with {flag}, like 127.0.0.1:8080")),
     })
 }
 
-/// Serves until the process is told to stop; then requests in progress are finished, but not waited for forever.
-/// `stopping` is called when it is told.
+/// Serves until the process is told to stop; then requests in progress are finished, but not waited for forever, nor after
+/// it is told again. `stopping` is called when it is told.
 pub(crate) async fn serve(
     servers: Vec<(TcpListener, Router)>,
-    stop: Stop,
+    mut stop: Stop,
     stopping: impl FnOnce(),
 ) -> anyhow::Result<()> {
     let (told, hears) = watch::channel(false);
@@ -49,11 +60,14 @@ pub(crate) async fn serve(
         info!("stopping; requests in progress are finished first");
         stopping();
         told.send_replace(true);
-        tokio::time::sleep(GRACE).await;
+        tokio::select! {
+            () = tokio::time::sleep(GRACE) => format!("some requests did not end within {} s", GRACE.as_secs()),
+            () = stop.told() => "told to stop a second time; some requests did not end yet".to_owned(),
+        }
     };
     tokio::select! {
         served = all => served?,
-        () = too_late => warn!("some requests did not end within {} s and were cut off", GRACE.as_secs()),
+        why = too_late => warn!("{why} and were cut off"),
     }
     Ok(())
 }
@@ -76,8 +90,8 @@ impl Stop {
         Ok(Self { signals: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?] })
     }
 
-    pub(crate) async fn told(self) {
-        let [mut interrupted, mut terminated] = self.signals;
+    pub(crate) async fn told(&mut self) {
+        let [interrupted, terminated] = &mut self.signals;
         tokio::select! {
             _ = interrupted.recv() => {}
             _ = terminated.recv() => {}
@@ -91,7 +105,7 @@ impl Stop {
         Ok(Self {})
     }
 
-    pub(crate) async fn told(self) {
+    pub(crate) async fn told(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }

@@ -46,6 +46,7 @@ pub struct Config {
     pub(crate) record_user_agent: bool,
     pub(crate) device_names: Arc<dyn DeviceNames>,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
+    pub(crate) counted: bool,
 }
 
 impl Config {
@@ -78,6 +79,7 @@ impl Config {
             record_user_agent: true,
             device_names: Arc::new(Woothee),
             observers: Vec::new(),
+            counted: true,
         })
     }
 
@@ -228,6 +230,13 @@ impl Config {
     /// Tells this observer, too, what happens to sessions.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// Whether these sessions count in the metrics of the process, where the feature `metrics` is on. Default true. A
+    /// program that has sessions of its own beside the application's, like an administration, says false for them.
+    pub fn counted(mut self, counted: bool) -> Self {
+        self.counted = counted;
         self
     }
 

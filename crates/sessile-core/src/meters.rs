@@ -104,6 +104,18 @@ mod counted {
     }
 
     impl Meters {
+        /// What counts nothing.
+        pub(crate) fn silent() -> Self {
+            Self {
+                requests: Outcome::WORDS.map(|_| Counter::noop()),
+                cookies: SECRETS.map(|_| Counter::noop()),
+                sweeps: ENDINGS.map(|_| Counter::noop()),
+                swept: Counter::noop(),
+                sweep_seconds: Histogram::noop(),
+                last_sweep: Gauge::noop(),
+            }
+        }
+
         pub(crate) fn request(&self, outcome: Outcome) {
             self.requests[outcome as usize].increment(1);
         }
@@ -132,6 +144,10 @@ pub(crate) struct Meters;
 
 #[cfg(not(feature = "metrics"))]
 impl Meters {
+    pub(crate) fn silent() -> Self {
+        Self
+    }
+
     pub(crate) fn request(&self, _outcome: Outcome) {}
     pub(crate) fn cookie(&self, _secret: usize) {}
     pub(crate) fn removed(&self, _sessions: u64) {}

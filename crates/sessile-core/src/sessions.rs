@@ -39,8 +39,15 @@ struct Shared {
     aligned: Aligned,
     limiter: Option<Limiter>,
     meters: Meters,
-    last_sweep: Mutex<Option<SweepRound>>,
+    sweeps: Mutex<Sweeps>,
     secret_uses: SecretUses,
+}
+
+/// What the sweeper of this process did last.
+#[derive(Clone, Copy, Default)]
+struct Sweeps {
+    done: Option<SweepRound>,
+    failed_at: Option<SystemTime>,
 }
 
 impl Sessions {
@@ -48,6 +55,7 @@ impl Sessions {
     pub fn new(store: impl Store, config: Config) -> Self {
         let limiter = config.limits.map(Limiter::new);
         let secret_uses = SecretUses::of(config.fingerprints.len());
+        let meters = if config.counted { Meters::default() } else { Meters::silent() };
         Self {
             shared: Arc::new(Shared {
                 limiter,
@@ -56,8 +64,8 @@ impl Sessions {
                 turns: Turns::default(),
                 activity: Activity::default(),
                 aligned: Aligned::default(),
-                meters: Meters::default(),
-                last_sweep: Mutex::default(),
+                meters,
+                sweeps: Mutex::default(),
                 secret_uses,
             }),
         }
@@ -155,7 +163,8 @@ impl Sessions {
         let (config, now) = (&self.shared.config, self.now());
         let loaded = self.shared.store.load(key, now).await.inspect_err(|error| {
             if error.is_poisoned() {
-                error!(handle = %Handle::derived(key), %error, "a session's row cannot be read and was left as it is");
+                // The row's own handle cannot be read either, and the registry cannot be asked by key.
+                error!(row = %Handle::derived(key), %error, "a session's row cannot be read and was left as it is");
             }
         })?;
         let Some(mut record) = loaded else { return Ok(None) };
@@ -305,12 +314,23 @@ impl Sessions {
 
     /// The last round of this process's sweeper that ended well.
     pub fn last_sweep(&self) -> Option<SweepRound> {
-        *self.shared.last_sweep.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.sweeps.lock().unwrap_or_else(PoisonError::into_inner).done
+    }
+
+    /// When a round of this process's sweeper failed that no good one followed. Why is in the log.
+    pub fn sweep_failed_at(&self) -> Option<SystemTime> {
+        self.shared.sweeps.lock().unwrap_or_else(PoisonError::into_inner).failed_at
     }
 
     #[cfg(feature = "tokio")]
     pub(crate) fn remember_sweep(&self, round: SweepRound) {
-        *self.shared.last_sweep.lock().unwrap_or_else(PoisonError::into_inner) = Some(round);
+        let sweeps = Sweeps { done: Some(round), failed_at: None };
+        *self.shared.sweeps.lock().unwrap_or_else(PoisonError::into_inner) = sweeps;
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn remember_failed_sweep(&self, at: SystemTime) {
+        self.shared.sweeps.lock().unwrap_or_else(PoisonError::into_inner).failed_at = Some(at);
     }
 
     pub(crate) fn meters(&self) -> &Meters {

@@ -152,8 +152,9 @@ mod background {
         fn note_round(&self, took: Duration, removed: Option<u64>) {
             let at = self.now();
             self.meters().sweep(at, took, removed.is_some());
-            if let Some(removed) = removed {
-                self.remember_sweep(SweepRound { at, took, removed });
+            match removed {
+                Some(removed) => self.remember_sweep(SweepRound { at, took, removed }),
+                None => self.remember_failed_sweep(at),
             }
         }
 

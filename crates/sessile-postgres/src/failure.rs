@@ -109,9 +109,5 @@ fn server_error(error: tokio_postgres::Error) -> Error {
     if code.starts_with("22") || code == "54000" {
         return Error::value(format!("PostgreSQL cannot store the session (SQLSTATE {code})"));
     }
-    // What hangs together, missing schemas, and definitions or rights that differ: it would be refused again.
-    if ["2B", "3F", "42"].iter().any(|class| code.starts_with(class)) {
-        return Error::config(format!("PostgreSQL refused: {text} (SQLSTATE {code})"));
-    }
     Error::unavailable(format!("PostgreSQL answered: {text} (SQLSTATE {code})"))
 }

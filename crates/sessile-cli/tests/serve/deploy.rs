@@ -29,7 +29,9 @@ fn the_compose_file_names_only_what_there_is() {
             assert!(options.iter().any(|option| option == word), "{word}");
         }
     }
-    assert!(shipped("deploy/Dockerfile").contains("\"serve\", \"--probe\"]"));
+    let image = shipped("deploy/Dockerfile");
+    assert!(image.contains("\"serve\", \"--probe\"]"));
+    assert!(image.contains("-p sessile-cli --features otlp\n"), "every setting works in the image");
 }
 
 #[test]
@@ -75,6 +77,7 @@ fn the_service_names_only_what_there_is() {
     for word in values("ExecStart=")[0].split_whitespace().filter(|word| word.starts_with("--")) {
         assert!(options.iter().any(|option| option == word), "{word}");
     }
+    assert_eq!(values("RestartPreventExitStatus="), ["2"], "a wrong setting stays wrong");
     for hardening in ["DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes", "Type=notify", "WatchdogSec="] {
         assert!(service.lines().any(|line| line.starts_with(hardening)), "{hardening}");
     }

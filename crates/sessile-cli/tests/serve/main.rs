@@ -14,7 +14,7 @@ mod traces;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const SECRET: &str = "gUnXRPzrkuQ0rDtBSHXmFJC2AbVBv4Ds";
@@ -51,6 +51,7 @@ impl Drop for Directory {
 /// A server that runs, and is killed at the end whatever happens.
 struct Server {
     child: Child,
+    stderr: BufReader<ChildStderr>,
     url: String,
     admin: Option<String>,
     log: Vec<String>,
@@ -60,9 +61,9 @@ impl Server {
     /// Starts it and waits until it listens for everybody, which it does last.
     fn start(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let (mut log, mut admin) = (Vec::new(), None);
-        while let Some(Ok(line)) = lines.next() {
+        while let Some(Ok(line)) = stderr.by_ref().lines().next() {
             let at = |words: &str| {
                 let rest = line.split_once(words)?.1;
                 Some(format!("http://{}", rest.split(['"', ' ']).next().unwrap()))
@@ -71,7 +72,7 @@ impl Server {
             admin = at("listening for operators on http://").or(admin);
             log.push(line.clone());
             if let Some(url) = url {
-                return Self { child, url, admin, log };
+                return Self { child, stderr, url, admin, log };
             }
         }
         panic!("the server ended: {} with {:?}", log.join("\n"), child.wait())
@@ -81,11 +82,23 @@ impl Server {
         self.admin.as_deref().unwrap()
     }
 
+    /// The first operator's, which it tells when the store answers.
+    fn token(&mut self) -> String {
+        let said = |line: &String| Some(line.split_once("only now: ")?.1.split(['"', ' ']).next()?.to_owned());
+        loop {
+            if let Some(token) = self.log.iter().find_map(said) {
+                return token;
+            }
+            self.log
+                .push(self.stderr.by_ref().lines().next().expect("the log has the first operator's token").unwrap());
+        }
+    }
+
     /// Asks it to stop, and says what it ended with and what it said.
     fn stop(mut self) -> (Option<i32>, String) {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
         let mut rest = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
+        self.stderr.read_to_string(&mut rest).unwrap();
         (self.child.wait().unwrap().code(), rest)
     }
 }

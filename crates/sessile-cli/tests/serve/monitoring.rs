@@ -183,6 +183,33 @@ fn the_dashboard_asks_whichever_prometheus_is_chosen() {
 }
 
 #[test]
+fn what_is_wrong_looks_wrong_on_the_dashboard() {
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let defaults = |panel: &Value| panel["fieldConfig"]["defaults"].clone();
+    for panel in panels {
+        let (title, defaults) = (&panel["title"], defaults(panel));
+        if defaults["color"]["mode"] == "thresholds" {
+            assert!(
+                defaults["thresholds"]["steps"].as_array().unwrap().len() > 1,
+                "{title} has one colour whatever it shows"
+            );
+        }
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let is_count = text(&target["expr"]).contains("increase(");
+            assert!(!is_count || defaults["unit"] == "short", "{title} counts on an axis of {}", defaults["unit"]);
+        }
+    }
+    let titled = |title: &str| panels.iter().find(|panel| panel["title"] == title).unwrap();
+    let words = &defaults(titled("Store"))["mappings"][0]["options"];
+    assert_eq!([&words["0"]["text"], &words["0"]["color"], &words["1"]["text"]], ["DOWN", "red", "UP"]);
+    assert!(
+        text(&titled("Last sweep")["targets"][0]["expr"]).contains("> 0)"),
+        "before the first round there is no age"
+    );
+}
+
+#[test]
 fn every_alert_says_what_to_do() {
     let alerts: Value = serde_yaml_ng::from_str(&shipped("docs/prometheus/alerts.yaml")).unwrap();
     let page = shipped("docs/src/monitoring.md");

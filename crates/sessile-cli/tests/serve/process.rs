@@ -1,11 +1,18 @@
 //! The process: what it listens to, what it says, how it ends.
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
 
+use sessile::codec::{CookieCodec as _, ExpressCodec, Keyring};
+use sessile::{KeyForm, SessionId, StoreKey};
 use sessile_testkit::http::Client;
 use sessile_testkit::postgres::Database;
+use sha2::{Digest as _, Sha256};
 
-use super::{Directory, Server};
+use super::{Directory, SECRET, Server};
 
 #[tokio::test]
 async fn operators_have_a_listener_of_their_own() {
@@ -26,6 +33,40 @@ async fn operators_have_a_listener_of_their_own() {
     let (code, said) = server.stop();
     assert_eq!(code, Some(0));
     assert!(said.contains("stopping; requests in progress are finished first"), "{said}");
+}
+
+/// A page of a stranger whose name leads to this computer reads nothing.
+#[tokio::test]
+async fn figures_are_shown_under_known_names_only() {
+    let directory = Directory::new();
+    let server = Server::start(directory.serve(&[]).env("ADMIN_HOST", "admin.example.com"));
+    let admin = Client::new(server.admin());
+    let status = async |host| admin.get("/metrics").header("Host", host).send().await.status;
+    for (host, expected) in [("evil.example:9090", 421), ("admin.example.com", 200), ("localhost:9090", 200)] {
+        assert_eq!(status(host).await, expected, "{host}");
+    }
+    assert_eq!(admin.get("/healthz").header("Host", "evil.example").send().await.status, 200);
+}
+
+/// Behind a proxy the audit names the operator's address, not the proxy's.
+#[tokio::test]
+async fn a_trusted_proxy_says_where_an_operator_is() {
+    let directory = Directory::new();
+    for (trusted, expected) in [("loopback", "203.0.113.7"), ("none", "127.0.0.1")] {
+        let mut command = directory.serve(&[]);
+        command.env("DATABASE_URL", format!("sqlite:{expected}.sqlite"));
+        if trusted != "none" {
+            command.env("TRUST_PROXY", trusted);
+        }
+        let mut server = Server::start(&mut command);
+        let admin = Client::new(server.admin());
+        let wrong = admin.post("/admin/sign-in").header("X-Forwarded-For", "203.0.113.7");
+        let wrong = wrong.header("Content-Type", "application/x-www-form-urlencoded").body("token=wrong").send().await;
+        assert!(wrong.status >= 400, "{}", wrong.status);
+        let token = server.token();
+        let audit = admin.get("/admin/api/v1/audit").header("Authorization", format!("Bearer {token}")).send().await;
+        assert!(audit.text().contains(&format!("\"ip\":\"{expected}\"")), "{trusted}: {}", audit.text());
+    }
 }
 
 #[tokio::test]
@@ -63,17 +104,85 @@ fn wrong_addresses_are_refused_before_anything_starts() {
     }
 }
 
+#[test]
+fn an_address_that_cannot_be_had_is_told_as_it_is() {
+    let directory = Directory::new();
+    let both = format!("127.0.0.1:{}", sessile_testkit::http::free_port());
+    for (arguments, code, told) in [
+        (
+            vec!["--listen", "192.0.2.1:8080"],
+            1,
+            "expected an address of this computer, found 192.0.2.1:8080".to_owned(),
+        ),
+        (vec!["--listen", "here"], 2, "server.listen (argument --listen): expected HOST:PORT".to_owned()),
+        (vec!["--admin", "here"], 2, "server.admin_listen (argument --admin): expected HOST:PORT".to_owned()),
+        (
+            vec!["--listen", &both, "--admin", &both],
+            1,
+            format!("found {both} for both; choose another port with --admin"),
+        ),
+    ] {
+        let output = directory.serve(&arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && said.contains(&told), "{:?} {said}", output.status.code());
+    }
+}
+
+#[tokio::test]
+async fn who_asks_twice_waits_for_no_request() {
+    let directory = Directory::new();
+    let server = Server::start(&mut directory.serve(&[]));
+    let mut slow = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\n").unwrap();
+    assert_eq!(Client::new(&server.url).get("/healthz").send().await.status, 200);
+    let process = server.child.id().to_string();
+    let again = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(1));
+        Command::new("kill").arg(process).status().unwrap().success()
+    });
+    let (code, said) = server.stop();
+    assert!(again.join().unwrap());
+    assert!(code == Some(0) && said.contains("told to stop a second time"), "{said}");
+}
+
+/// The line leads to the row: the query of docs/src/operations.md computes the same from its key.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_can_be_found() {
+    let directory = Directory::new();
+    let server = Server::start(&mut directory.serve(&["--no-admin"]));
+    let id = SessionId::parse("planted").unwrap();
+    let key = StoreKey::new(&id, KeyForm::Sha256);
+    let cookie = ExpressCodec::new(Keyring::try_from(SECRET).unwrap()).encode("sid", &id);
+    let file = rusqlite::Connection::open(directory.0.join("sessions.sqlite")).unwrap();
+    let row = (key.as_str(), "no document", "2100-01-01T00:00:00.000Z");
+    file.execute("INSERT INTO session (sid, sess, expire) VALUES (?1, ?2, ?3)", row).unwrap();
+    let visit = Client::new(&server.url).get("/devices").header("Cookie", format!("sid={cookie}"));
+    assert_eq!(visit.send().await.status, 500);
+    let (_, said) = server.stop();
+    let digest = Sha256::digest(format!("sessile handle\0{}", key.as_str()));
+    let begin = format!(
+        "row={:02x}{:02x}{:02x}{:02x}-{:02x}{:02x}-",
+        digest[0], digest[1], digest[2], digest[3], digest[4], digest[5]
+    );
+    let line = said.lines().find(|line| line.contains("a session's row cannot be read")).expect(&said);
+    assert!(line.contains(&begin) && !line.contains("handle="), "{begin} is not in {line}");
+}
+
 #[tokio::test]
 async fn the_log_is_an_object_on_each_line_in_utc() {
     let directory = Directory::new();
     let mut command = directory.serve(&[]);
-    command.env("LOG_FORMAT", "json").env("RUST_LOG", "info,sessile::trace=debug").env("TZ", "America/New_York");
-    let server = Server::start(&mut command);
+    command
+        .env("LOG_FORMAT", "json")
+        .env("RUST_LOG", "info,sessile::trace=debug,sessile=loud")
+        .env("TZ", "America/New_York");
+    let mut server = Server::start(&mut command);
+    server.token();
     let log = server.log.clone();
     let (code, rest) = server.stop();
     assert_eq!(code, Some(0));
     let lines: Vec<_> = log.iter().map(String::as_str).chain(rest.lines()).collect();
-    for line in lines.iter().filter(|line| !line.contains("the dashboard's first operator")) {
+    for line in &lines {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         let time = entry["timestamp"].as_str().unwrap();
         assert!(time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok(), "{line}");
@@ -81,7 +190,9 @@ async fn the_log_is_an_object_on_each_line_in_utc() {
             assert!(entry[field].is_string(), "{field} in {line}");
         }
     }
-    assert!(lines.iter().any(|line| line.contains("\"message\":\"session store: SQLite")), "{lines:#?}");
+    for told in ["\"message\":\"session store: SQLite", "\"part\":\"sessile=loud\"", "first operator"] {
+        assert!(lines.iter().any(|line| line.contains(told)), "{told} is not in {lines:#?}");
+    }
 }
 
 #[tokio::test]

@@ -38,10 +38,19 @@ pub struct Builder {
 
 impl Builder {
     /// Sets a setting in code, nearer than any other source. The value is written as in an environment variable.
-    pub fn set(mut self, path: &str, value: impl ToString) -> Self {
-        match known(path, Origin::Code) {
+    pub fn set(self, path: &str, value: impl ToString) -> Self {
+        self.nearest(path, value.to_string(), Origin::Code)
+    }
+
+    /// The same for what was typed on a command line: what is wrong with it is told under this argument's name.
+    pub fn argument(self, name: &str, path: &str, value: impl ToString) -> Self {
+        self.nearest(path, value.to_string(), Origin::Argument(name.to_owned()))
+    }
+
+    fn nearest(mut self, path: &str, value: String, origin: Origin) -> Self {
+        match known(path, origin.clone()) {
             Ok(setting) => {
-                self.code.insert(setting.path(), (Written::Text(value.to_string()), Origin::Code));
+                self.code.insert(setting.path(), (Written::Text(value), origin));
             }
             Err(problem) => self.problems.push(problem),
         }

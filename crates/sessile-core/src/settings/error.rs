@@ -12,6 +12,8 @@ use crate::Error;
 pub enum Origin {
     /// [`Builder::set`](super::Builder::set).
     Code,
+    /// [`Builder::argument`](super::Builder::argument), of this name.
+    Argument(String),
     /// The environment variable of this name, or the file that its `_FILE` variant names.
     Variable(String),
     /// This line of this file.
@@ -26,6 +28,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code => f.write_str("code"),
+            Self::Argument(name) => write!(f, "argument {name}"),
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::File(path, line) => write!(f, "{}:{line}", path.display()),
             Self::Fallback => f.write_str("the application's default"),

@@ -36,6 +36,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use builder::{Builder, DEFAULT_FILE};
 pub use declared::{Declared, declared};
 pub use environment::variable;
@@ -213,6 +215,11 @@ impl Settings {
     /// `server.*`.
     pub fn server(&self) -> &Server {
         &self.values.server
+    }
+
+    /// `trust_proxy`.
+    pub fn trusted_proxies(&self) -> &[IpNet] {
+        &self.values.trusted_proxies
     }
 
     /// `sweep.interval`, for [`Sessions::spawn_sweeper`](crate::Sessions); `None` when this process is not to sweep.

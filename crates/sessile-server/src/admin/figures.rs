@@ -44,6 +44,7 @@ struct Kept {
     /// Those in which something happened, the oldest first.
     minutes: VecDeque<Minute>,
     sweep: Option<SweepRound>,
+    sweep_failed_at: Option<SystemTime>,
 }
 
 struct Minute {
@@ -95,6 +96,15 @@ impl Figures {
     /// The last round of the sweeper, as far as this process knows.
     pub fn last_sweep(&self) -> Option<SweepRound> {
         self.with(|kept| kept.sweep)
+    }
+
+    /// Notes when a round of the sweeper failed that no good one followed; `None` when there is no such round.
+    pub fn record_sweep_failure(&self, at: Option<SystemTime>) {
+        self.with(|kept| kept.sweep_failed_at = at);
+    }
+
+    pub(super) fn sweep_failed_at(&self) -> Option<SystemTime> {
+        self.with(|kept| kept.sweep_failed_at)
     }
 
     /// What was counted in `count` spans of length `step`, the first of which begins at `from`.

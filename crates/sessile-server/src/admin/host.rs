@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::HOST;
+use axum::http::header::{CACHE_CONTROL, HOST};
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
@@ -15,18 +15,31 @@ use axum::response::{IntoResponse as _, Response};
 use super::problem::Problem;
 use super::state::Dashboard;
 
+const REFUSAL: &str = "Expected a request for an address, for localhost or for a name that the dashboard is configured with, \
+                       found another name. Set ADMIN_HOST if it is yours.";
+
 /// Refuses a request for another name (421).
 pub(super) async fn check(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
+    if is_ours(&request, &dashboard.hosts) {
+        return next.run(request).await;
+    }
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, REFUSAL).into_response()
+}
+
+/// The same for routes that stand beside the dashboard.
+pub(super) async fn check_beside(State(hosts): State<Arc<[String]>>, request: Request, next: Next) -> Response {
+    if is_ours(&request, &hosts) {
+        return next.run(request).await;
+    }
+    (StatusCode::MISDIRECTED_REQUEST, [(CACHE_CONTROL, "no-store")], REFUSAL).into_response()
+}
+
+fn is_ours(request: &Request, names: &[String]) -> bool {
     let named = |value: &HeaderValue| value.to_str().ok().and_then(|text| text.parse().ok());
     let mut hosts: Vec<Option<Authority>> = request.headers().get_all(HOST).iter().map(named).collect();
     hosts.extend(request.uri().authority().cloned().map(Some));
-    let is_ours = |host: &Option<Authority>| host.as_ref().is_some_and(|host| is_known(host.host(), &dashboard.hosts));
-    if !hosts.is_empty() && hosts.iter().all(is_ours) {
-        return next.run(request).await;
-    }
-    let detail = "Expected a request for an address, for localhost or for a name that the dashboard is configured with, found \
-                  another name. Set ADMIN_HOST if it is yours.";
-    Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response()
+    let is_known = |host: &Option<Authority>| host.as_ref().is_some_and(|host| is_known(host.host(), names));
+    !hosts.is_empty() && hosts.iter().all(is_known)
 }
 
 fn is_known(host: &str, names: &[String]) -> bool {

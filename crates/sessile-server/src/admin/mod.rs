@@ -108,6 +108,12 @@ impl Admin {
         Self { trusted_proxies: networks.into_iter().collect(), ..self }
     }
 
+    /// These routes, for no other name than the dashboard itself: for what stands beside it on its listener and is not for a
+    /// stranger's page either, such as [`metrics`](crate::metrics::router).
+    pub fn beside<S: Clone + Send + Sync + 'static>(&self, routes: Router<S>) -> Router<S> {
+        routes.layer(from_fn_with_state(Arc::<[String]>::from(self.hosts.as_slice()), host::check_beside))
+    }
+
     /// Makes the operator `admin`, with a token, where the store has no operator yet. The token is returned this once, to be
     /// shown; only its SHA-256 is kept. `None` when there are operators.
     ///

@@ -10,6 +10,7 @@ use sessile_core::{Check, Clock, Config, Cookie, Error, SameSite, Secure, Sessio
 use super::attempts::Attempts;
 use super::figures::Figures;
 use super::{Admin, operators};
+use crate::demo::times::Moment;
 
 /// How long a look at the whole store is good for, however many operators look.
 const FRESH: Duration = Duration::from_secs(10);
@@ -76,6 +77,14 @@ impl Dashboard {
         Ok(self.stats.keep(now, begun.elapsed(), stats))
     }
 
+    /// That the sweeper of this process fails, where it does.
+    fn sweeper_check(&self, now: SystemTime) -> Option<Check> {
+        let failed = Moment::seen_at(now, self.figures.sweep_failed_at()?).distance;
+        let finding = format!("The last round of this instance's sweeper failed, {failed}.");
+        let remedy = "Look in the server's log for: expired sessions could not be removed";
+        Some(Check::warning("sweeper.round", finding, remedy))
+    }
+
     /// What the doctor says of settings and store, the worst first.
     pub(super) async fn checks(&self) -> Arc<Vec<Check>> {
         let (now, begun) = (self.now(), Instant::now());
@@ -83,6 +92,7 @@ impl Dashboard {
             return kept;
         }
         let mut checks = self.settings_checks.clone();
+        checks.extend(self.sweeper_check(now));
         checks.extend(self.sessions.examine().await);
         checks.sort_by_key(|check| std::cmp::Reverse(check.verdict));
         self.checks.keep(now, begun.elapsed(), checks)
@@ -94,7 +104,8 @@ pub(super) fn own_config(secure: bool) -> Result<Config, Error> {
     let (name, secure) =
         if secure { ("__Host-sessile-admin", Secure::Always) } else { ("sessile-admin", Secure::Never) };
     let cookie = Cookie::new(name).secure(secure).same_site(SameSite::Strict).persistent(false);
-    Ok(Config::new(operators::random_token()?)?.cookie(cookie)?.idle(IDLE).absolute(ABSOLUTE).history(Duration::ZERO))
+    let config = Config::new(operators::random_token()?)?.cookie(cookie)?.counted(false);
+    Ok(config.idle(IDLE).absolute(ABSOLUTE).history(Duration::ZERO))
 }
 
 /// The clock of the application's sessions.

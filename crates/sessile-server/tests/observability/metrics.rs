@@ -5,6 +5,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusRecorder;
 use sessile_core::metrics::{Kind, Measured, MetricsObserver, declared};
 use sessile_core::{MemoryStore, Sessions};
+use sessile_server::admin::{self, Admin, Figures};
 use sessile_server::metrics::{Prometheus, router};
 use sessile_testkit::clock::ManualClock;
 use sessile_testkit::http::{Browser, Client};
@@ -197,6 +198,55 @@ async fn a_backlog_is_seen_and_the_sweep_of_it() {
     app.expect(&["sessile_sessions_expired 0", "sessile_swept_total 1", "sessile_sweeps_total{outcome=\"done\"} 1"])
         .await;
     assert!(app.scrape().await.contains("\nsessile_sweep_last_success_timestamp_seconds 1"));
+}
+
+/// Its own sessions are nobody's of the application.
+#[tokio::test]
+async fn a_visit_to_the_dashboard_is_no_request_of_the_application() {
+    let (recorder, prometheus) = recorder();
+    let _in_force = metrics::set_default_local_recorder(&recorder);
+    let app = App::start(prometheus).await;
+    let admin = Admin::new(app.sessions.clone()).unwrap();
+    let token = admin.first_token().await.unwrap().unwrap();
+    let operator = Browser::new(&serve(admin::router(admin)).await);
+    let form = operator.post("/admin/sign-in").header("Content-Type", "application/x-www-form-urlencoded");
+    assert_eq!(form.body(format!("token={token}")).send().await.status, 303);
+    assert_eq!(operator.get("/admin/sessions").send().await.status, 200);
+    let text = app.scrape().await;
+    for name in ["sessile_requests_total{", "sessile_cookies_verified_total{"] {
+        let counted: Vec<_> = text.lines().filter(|line| line.starts_with(name) && !line.ends_with(" 0")).collect();
+        assert!(text.contains(name) && counted.is_empty(), "{counted:?}");
+    }
+}
+
+/// The log says why; that it fails is not to be found there alone.
+#[tokio::test]
+async fn a_sweeper_that_fails_is_named_on_the_dashboard() {
+    let (recorder, prometheus) = recorder();
+    let _in_force = metrics::set_default_local_recorder(&recorder);
+    let app = App::start(prometheus).await;
+    let figures = Figures::new(app.clock.clone());
+    let admin = Admin::new(app.sessions.clone()).unwrap().figures(figures.clone());
+    let token = admin.first_token().await.unwrap().unwrap();
+    let api = Client::new(&serve(admin::router(admin)).await);
+    let checks = async || {
+        let request = api.get("/admin/api/v1/checks").header("Authorization", format!("Bearer {token}"));
+        request.send().await.text().to_owned()
+    };
+    for fails in [true, false] {
+        app.store.work();
+        if fails {
+            app.store.fail_all(Call::Sweep);
+        }
+        let sweeper = app.sessions.spawn_sweeper(Duration::from_secs(3600));
+        while app.sessions.sweep_failed_at().is_some() != fails {
+            tokio::task::yield_now().await;
+        }
+        sweeper.abort();
+        figures.record_sweep_failure(app.sessions.sweep_failed_at());
+        app.clock.advance(Duration::from_secs(600));
+        assert_eq!(checks().await.contains("sweeper failed, 10 minutes ago"), fails, "{}", checks().await);
+    }
 }
 
 /// A measured store keeps the promises of the one below.
