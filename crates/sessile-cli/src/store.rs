@@ -125,6 +125,8 @@ pub(crate) async fn existing(settings: &Settings) -> anyhow::Result<Sessions> {
     let place = Place::of(settings)?.ok_or_else(nowhere)?;
     place.has_to_be_there()?;
     Ok(match place {
+        // There is nothing to create on Redis.
+        Place::Redis(url) => Sessions::new(RedisStore::connect(url).await?, settings.config()),
         Place::Postgres(url) => {
             Sessions::new(postgres_builder(url, settings).existing(true).connect().await?, settings.config())
         }

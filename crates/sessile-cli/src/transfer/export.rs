@@ -29,7 +29,7 @@ pub(crate) async fn export(args: &ExportArgs) -> anyhow::Result<()> {
         let sessions = store::sessions(&args.store).await?;
         return gone_reader_is_no_failure(write(&sessions, &head, io::stdout().lock()).await.map(drop));
     };
-    let stop = Stop::heed()?;
+    let mut stop = Stop::heed()?;
     let sessions = store::sessions(&args.store).await?;
     let unfinished = Unfinished::create(path)?;
     let counts = tokio::select! {
