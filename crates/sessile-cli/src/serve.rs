@@ -159,9 +159,13 @@ async fn tell_first_token(admin: Admin) {
         match admin.first_token().await {
             Ok(None) => return,
             Ok(Some(token)) => {
-                return output::note(&format!(
+                output::note(&format!(
                     "the dashboard's first operator is \"admin\", with this token, which is shown only now: {token}"
                 ));
+                return output::note(
+                    "the token lies in this log now: add an operator of your own and remove this one \
+                     (sessile operators add, remove)",
+                );
             }
             Err(error) if error.is_unavailable() => tokio::time::sleep(PAUSE).await,
             Err(error) => return warn!(?error, "there may be nobody who can sign in to the dashboard"),
