@@ -178,7 +178,12 @@ async fn tell_first_token(admin: Admin, format: LogFormat) {
             Ok(None) => return,
             Ok(Some(token)) => {
                 let told = "the dashboard's first operator is \"admin\", with this token, which is shown only now:";
-                return logs::tell(format, &format!("{told} {token}"));
+                logs::tell(format, &format!("{told} {token}"));
+                return logs::tell(
+                    format,
+                    "the token lies in this log now: add an operator of your own and remove this one \
+                     (sessile operators add, remove)",
+                );
             }
             Err(error) if error.is_unavailable() => tokio::time::sleep(PAUSE).await,
             Err(error) => return warn!(?error, "there may be nobody who can sign in to the dashboard"),

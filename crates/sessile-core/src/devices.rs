@@ -157,6 +157,15 @@ impl Devices {
         Ok(paged(devices, page, |device| device.created_at))
     }
 
+    /// How many sessions [`search`](Devices::search) finds, on all pages together.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn count(&self, search: &Search) -> Result<u64, Error> {
+        self.sessions.write_activity().await;
+        self.sessions.registry()?.count(search, self.sessions.now()).await
+    }
+
     /// Ends every session that was signed in from this session of an identity provider
     /// ([`Session::sign_in_at_provider`]), and says how many: the user signed out there. A sign-in that is under way is not
     /// refused.

@@ -250,6 +250,8 @@ pub struct Search {
     pub network: Option<IpNet>,
     /// Signed in at this time or later.
     pub since: Option<SystemTime>,
+    /// Of a user who proved who they are before this time ([`Device::began`]): what a cut-off of everyone ends.
+    pub before: Option<SystemTime>,
 }
 
 /// What an operator can ask of a session.
@@ -369,6 +371,22 @@ pub trait Registry: Send + Sync {
     /// expired, or that everyone's cut-off ended, and is not swept yet is neither alive nor over. For operators: an application's users ask
     /// [`list`](Registry::list), which names the owner.
     async fn search(&self, search: &Search, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error>;
+
+    /// How many sessions [`search`](Registry::search) finds, on all pages together. This one asks for page after page; a store
+    /// that can count answers at once.
+    async fn count(&self, search: &Search, now: SystemTime) -> Result<u64, Error> {
+        let (mut count, mut page) = (0, Page::first(1_000));
+        loop {
+            let found = self.search(search, now, &page).await?;
+            count += found.len() as u64;
+            match found.last() {
+                Some(last) if found.len() >= page.limit as usize => {
+                    page.after = Some(Cursor { at: last.created_at, handle: last.handle.clone() });
+                }
+                _ => return Ok(count),
+            }
+        }
+    }
 
     /// The key of the session with this handle, whoever's it is and whether it lives or not; `None` when the registry does
     /// not know it, or its key lives on as somebody else's. For operators who look at the session itself.

@@ -226,6 +226,10 @@ impl Registry for PostgresStore {
         self.searches(search, now, page).await
     }
 
+    async fn count(&self, search: &Search, now: SystemTime) -> Result<u64, Error> {
+        self.counts(search, now).await
+    }
+
     async fn key(&self, handle: &Handle) -> Result<Option<StoreKey>, Error> {
         self.key_of(handle).await
     }

@@ -37,32 +37,47 @@ impl<'a> Statement<'a> {
     }
 }
 
-impl PostgresStore {
-    pub(crate) async fn searches(&self, search: &Search, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error> {
-        let names = &self.table().await?.names;
-        let (at, handle) = place(page);
-        let (now, since) = (whole_seconds(now), search.since.map(whole_millis));
-        let owner = Private(search.owner.as_ref().map(|owner| owner.as_str()));
-        let one = search.handle.as_ref().map(Handle::as_str);
-        let network = search.network.map(|network| network.to_string());
-        let end = if let Some(Status::EndedBy(end)) = search.status { end.as_str() } else { "active" };
-        let limit = i64::from(page.limit);
-        let begin = format!(
-            "SELECT {DEVICE} FROM {} r WHERE (r.created_at, r.id) < (to_timestamp($1), $2::text::uuid)",
-            names.registry
-        );
-        let mut statement = Statement { sql: begin, values: vec![(&at, Type::FLOAT8), (&handle, Type::TEXT)] };
-        if one.is_some() {
-            statement.and("r.id = $::text::uuid", &one, Type::TEXT);
+/// What is asked, as values for a statement.
+struct Values<'a> {
+    now: f64,
+    since: Option<f64>,
+    before: Option<f64>,
+    owner: Private<Option<&'a str>>,
+    handle: Option<&'a str>,
+    network: Option<String>,
+    end: &'static str,
+}
+
+impl<'a> Values<'a> {
+    fn of(search: &'a Search, now: SystemTime) -> Self {
+        Self {
+            now: whole_seconds(now),
+            since: search.since.map(whole_millis),
+            before: search.before.map(whole_millis),
+            owner: Private(search.owner.as_ref().map(|owner| owner.as_str())),
+            handle: search.handle.as_ref().map(Handle::as_str),
+            network: search.network.map(|network| network.to_string()),
+            end: if let Some(Status::EndedBy(end)) = search.status { end.as_str() } else { "active" },
         }
-        if search.owner.is_some() {
-            statement.and("r.user_id = $", &owner, Type::TEXT);
+    }
+
+    /// The conditions of what is asked.
+    fn narrow(&'a self, statement: &mut Statement<'a>, status: Option<Status>, names: &Names) {
+        if self.handle.is_some() {
+            statement.and("r.id = $::text::uuid", &self.handle, Type::TEXT);
         }
-        if network.is_some() {
-            statement.and("r.ip_address <<= $::text::inet", &network, Type::TEXT);
+        if self.owner.0.is_some() {
+            statement.and("r.user_id = $", &self.owner, Type::TEXT);
         }
-        if since.is_some() {
-            statement.and("r.created_at >= to_timestamp($)", &since, Type::FLOAT8);
+        if self.network.is_some() {
+            statement.and("r.ip_address <<= $::text::inet", &self.network, Type::TEXT);
+        }
+        if self.since.is_some() {
+            statement.and("r.created_at >= to_timestamp($)", &self.since, Type::FLOAT8);
+        }
+        if self.before.is_some() {
+            let began_before = "coalesce(r.authenticated_at, r.created_at) < to_timestamp($)";
+            statement.and(began_before, &self.before, Type::FLOAT8);
         }
         let lives = format!(
             "r.status = 'active' AND NOT {} \
@@ -70,15 +85,41 @@ impl PostgresStore {
             ended_with_everyone(names),
             names.data
         );
-        match search.status {
+        match status {
             None => {}
-            Some(Status::Live) => statement.and(&lives, &now, Type::FLOAT8),
-            Some(Status::Ended) => statement.and("r.status <> $", &end, Type::TEXT),
-            Some(Status::EndedBy(_)) => statement.and("r.status = $", &end, Type::TEXT),
+            Some(Status::Live) => statement.and(&lives, &self.now, Type::FLOAT8),
+            Some(Status::Ended) => statement.and("r.status <> $", &self.end, Type::TEXT),
+            Some(Status::EndedBy(_)) => statement.and("r.status = $", &self.end, Type::TEXT),
         }
+    }
+}
+
+impl PostgresStore {
+    pub(crate) async fn searches(&self, search: &Search, now: SystemTime, page: &Page) -> Result<Vec<Device>, Error> {
+        let names = &self.table().await?.names;
+        let ((at, handle), values) = (place(page), Values::of(search, now));
+        let limit = i64::from(page.limit);
+        let begin = format!(
+            "SELECT {DEVICE} FROM {} r WHERE (r.created_at, r.id) < (to_timestamp($1), $2::text::uuid)",
+            names.registry
+        );
+        let mut statement = Statement { sql: begin, values: vec![(&at, Type::FLOAT8), (&handle, Type::TEXT)] };
+        values.narrow(&mut statement, search.status, names);
         statement.values.push((&limit, Type::INT8));
         let sql = format!("{} ORDER BY r.created_at DESC, r.id DESC LIMIT ${}", statement.sql, statement.values.len());
         self.query(&sql, &statement.values).await?.iter().map(device).collect()
+    }
+
+    /// One statement, whatever there is to count, within the time that a statement may take.
+    pub(crate) async fn counts(&self, search: &Search, now: SystemTime) -> Result<u64, Error> {
+        let names = &self.table().await?.names;
+        let values = Values::of(search, now);
+        let begin = format!("SELECT count(*) FROM {} r WHERE true", names.registry);
+        let mut statement = Statement { sql: begin, values: Vec::new() };
+        values.narrow(&mut statement, search.status, names);
+        let rows = self.query(&statement.sql, &statement.values).await?;
+        let count = rows.first().map(|row| get::<i64>(row, 0)).transpose()?;
+        Ok(count.and_then(|count| count.try_into().ok()).unwrap_or_default())
     }
 
     pub(crate) async fn key_of(&self, handle: &Handle) -> Result<Option<StoreKey>, Error> {

@@ -7,7 +7,7 @@
 use std::time::SystemTime;
 
 use ipnet::IpNet;
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, ToSql, params, params_from_iter};
 use sessile_core::{
     Cursor, Device, DeviceFacts, End, EndedSession, Ending, Error, Fate, Handle, Page, Search, Status, StoreKey, UserId,
 };
@@ -32,6 +32,8 @@ pub(crate) struct Lists {
     search: String,
     /// What it says of sessions that live; `?` is the time.
     lives: String,
+    /// And what a count does.
+    count: String,
 }
 
 /// A row as it lies there. A time is `None` where it cannot be read, or is not there.
@@ -75,6 +77,7 @@ impl Lists {
                 tables.is_ended_with_everyone(),
                 quoted(&tables.session)
             ),
+            count: format!("SELECT count(*) FROM {registry} AS r WHERE true"),
             moved_to: format!("SELECT moved_to, {} FROM {moves} WHERE sid = ?1", read("moved_at")),
             ended_under: format!(
                 "SELECT {entry} FROM {registry} AS r WHERE r.sid = ?1 AND r.status <> 'active'
@@ -94,8 +97,7 @@ impl Lists {
         statement.query_row([handle.as_str()], key).optional().map_err(failure::of)
     }
 
-    /// Only what is asked for stands in the statement, so that SQLite can choose the index for it. Of networks it knows
-    /// nothing, so addresses are compared here.
+    /// Of networks SQLite knows nothing, so addresses are compared here.
     pub(crate) fn search(
         &self,
         connection: &Connection,
@@ -104,34 +106,11 @@ impl Lists {
         page: &Page,
     ) -> Result<Vec<Device>, Error> {
         let (at, handle) = begin(page.after.as_ref());
-        let (now, since) = (seconds(now), search.since.map(millis));
-        let mut sql = format!("{}(r.created_at, r.id) < {}", self.search, cursor(1, 2));
-        let mut values: Vec<&dyn ToSql> = vec![&at, &handle];
-        let mut and = |condition: String, value| {
-            values.push(value);
-            sql.push_str(" AND ");
-            sql.push_str(&condition.replace('?', &format!("?{}", values.len())));
-        };
-        let (one, owner) = (search.handle.as_ref().map(Handle::as_str), search.owner.as_ref().map(UserId::as_str));
-        let end = if let Some(Status::EndedBy(end)) = search.status { end.as_str() } else { "active" };
-        if one.is_some() {
-            and("r.id = ?".into(), &one);
-        }
-        if owner.is_some() {
-            and("r.user_id = ?".into(), &owner);
-        }
-        if since.is_some() {
-            and(format!("r.created_at >= {}", text(0).replace("?0", "?")), &since);
-        }
-        match search.status {
-            None => {}
-            Some(Status::Live) => and(self.lives.clone(), &now),
-            Some(Status::Ended) => and("r.status <> ?".into(), &end),
-            Some(Status::EndedBy(_)) => and("r.status = ?".into(), &end),
-        }
-        sql.push_str(" ORDER BY r.created_at DESC, r.id DESC");
+        let begin = format!("{}(r.created_at, r.id) < {}", self.search, cursor(1, 2));
+        let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(at), Box::new(handle.map(str::to_owned))];
+        let sql = self.conditions(begin, &mut values, search, now) + " ORDER BY r.created_at DESC, r.id DESC";
         let mut statement = connection.prepare_cached(&sql).map_err(failure::of)?;
-        let mut rows = statement.query(values.as_slice()).map_err(failure::of)?;
+        let mut rows = statement.query(params_from_iter(&values)).map_err(failure::of)?;
         let mut found = Vec::new();
         while found.len() < page.limit as usize
             && let Some(row) = rows.next().map_err(failure::of)?
@@ -143,6 +122,53 @@ impl Lists {
             }
         }
         Ok(found)
+    }
+
+    pub(crate) fn count(&self, connection: &Connection, search: &Search, now: SystemTime) -> Result<u64, Error> {
+        if search.network.is_some() {
+            let all = Page::first(u32::MAX);
+            return Ok(self.search(connection, search, now, &all)?.len() as u64);
+        }
+        let mut values = Vec::new();
+        let sql = self.conditions(self.count.clone(), &mut values, search, now);
+        let mut statement = connection.prepare_cached(&sql).map_err(failure::of)?;
+        let count: i64 = statement.query_row(params_from_iter(&values), |row| row.get(0)).map_err(failure::of)?;
+        Ok(count.try_into().unwrap_or_default())
+    }
+
+    /// A statement with what is asked for, and nothing else, so that SQLite can choose the index for it.
+    fn conditions(
+        &self,
+        mut sql: String,
+        values: &mut Vec<Box<dyn ToSql>>,
+        search: &Search,
+        now: SystemTime,
+    ) -> String {
+        let mut and = |condition: &str, value: Box<dyn ToSql>| {
+            values.push(value);
+            sql.push_str(" AND ");
+            sql.push_str(&condition.replace('?', &format!("?{}", values.len())));
+        };
+        if let Some(handle) = &search.handle {
+            and("r.id = ?", Box::new(handle.as_str().to_owned()));
+        }
+        if let Some(owner) = &search.owner {
+            and("r.user_id = ?", Box::new(owner.as_str().to_owned()));
+        }
+        let time = text(0).replace("?0", "?");
+        if let Some(since) = search.since {
+            and(&format!("r.created_at >= {time}"), Box::new(millis(since)));
+        }
+        if let Some(before) = search.before {
+            and(&format!("coalesce(r.authenticated_at, r.created_at) < {time}"), Box::new(millis(before)));
+        }
+        match search.status {
+            None => {}
+            Some(Status::Live) => and(&self.lives, Box::new(seconds(now))),
+            Some(Status::Ended) => and("r.status <> ?", Box::new("active")),
+            Some(Status::EndedBy(end)) => and("r.status = ?", Box::new(end.as_str())),
+        }
+        sql
     }
 
     pub(crate) fn find(

@@ -71,6 +71,10 @@ impl Registry for SqliteStore {
         self.read(|statements, connection| statements.lists.search(connection, search, now, page))
     }
 
+    async fn count(&self, search: &Search, now: SystemTime) -> Result<u64, Error> {
+        self.read(|statements, connection| statements.lists.count(connection, search, now))
+    }
+
     async fn key(&self, handle: &Handle) -> Result<Option<StoreKey>, Error> {
         self.read(|statements, connection| statements.lists.key(connection, handle))
     }

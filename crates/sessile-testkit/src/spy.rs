@@ -246,6 +246,10 @@ impl<S: Store> Registry for SpyStore<S> {
         self.noted(Call::Search)?.search(search, now, page).await
     }
 
+    async fn count(&self, search: &Search, now: SystemTime) -> Result<u64, Error> {
+        self.noted(Call::Search)?.count(search, now).await
+    }
+
     async fn key(&self, handle: &Handle) -> Result<Option<StoreKey>, Error> {
         self.noted(Call::Key)?.key(handle).await
     }

@@ -21,6 +21,7 @@ pub(crate) async fn list(args: &ListArgs) -> Outcome {
         status: args.status.asked(),
         network,
         since: args.since.as_deref().map(|since| times::parse(since, now)).transpose()?,
+        before: None,
     };
     let sessions = store::sessions(&args.store).await?;
     let one_more = Page { limit: page.limit.saturating_add(1), ..page.clone() };

@@ -134,6 +134,7 @@ impl Registry for MemoryStore {
                 && search.owner.as_ref().is_none_or(|owner| device.owner == *owner)
                 && search.network.is_none_or(|network| device.facts.ip.is_some_and(|ip| network.contains(&ip)))
                 && search.since.is_none_or(|since| device.created_at >= since)
+                && search.before.is_none_or(|before| device.began() < before)
         });
         Ok(on_page(found.cloned(), |device| device.created_at, page))
     }

@@ -71,6 +71,10 @@ impl<S: Store> Registry for Measured<S> {
         self.measure(Op::Search, self.registry_below()?.search(search, now, page)).await
     }
 
+    async fn count(&self, search: &Search, now: SystemTime) -> Result<u64, Error> {
+        self.measure(Op::Search, self.registry_below()?.count(search, now)).await
+    }
+
     async fn key(&self, handle: &Handle) -> Result<Option<StoreKey>, Error> {
         self.measure(Op::Key, self.registry_below()?.key(handle)).await
     }

@@ -1,6 +1,6 @@
 //! Who is there, and what they may do. Every address but the sign-in and the assets lies behind one of the two guards
 //! below, so a handler that forgets to ask is not open. Operators are looked up with every request: somebody who was removed
-//! is out at once.
+//! is out at once, and nobody is in while the store does not answer, but for the page that says so.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use sessile_core::{Exchange, Operator, Role};
+use sessile_core::{Error, Exchange, Operator, Role};
 
 use super::audit::{self, Deed};
 use super::operators;
@@ -73,7 +73,7 @@ pub(super) async fn guard_pages(
     next: Next,
 ) -> Result<Response, Problem> {
     let is_read = request.method().is_safe();
-    match by_session(&dashboard, &exchange).await? {
+    match by_session(&dashboard, &exchange, is_for_outages(&request)).await? {
         Some(who) => go_on(who, request, next).await,
         None if is_read => {
             let here = uri.path_and_query().map_or("", |here| here.as_str());
@@ -92,10 +92,36 @@ pub(super) async fn guard_api(
     next: Next,
 ) -> Result<Response, Problem> {
     let who = match sent_token(request.headers())? {
-        Some(token) => by_token(&dashboard, &exchange, &token).await?,
-        None => by_session(&dashboard, &exchange).await?.ok_or_else(Problem::unauthenticated)?,
+        Some(token) => by_token(&dashboard, &exchange, &token, is_for_outages(&request)).await?,
+        None => {
+            by_session(&dashboard, &exchange, is_for_outages(&request)).await?.ok_or_else(Problem::unauthenticated)?
+        }
     };
     go_on(who, request, next).await
+}
+
+/// Health is for the hour when the store is down: there, somebody whom it confirmed lately is believed without it.
+fn is_for_outages(request: &Request) -> bool {
+    request.method().is_safe() && matches!(request.uri().path(), "/admin" | "/admin/" | "/admin/api/v1/checks")
+}
+
+/// What the store says about an operator; what it said in the last ten minutes, where it does not answer and that will do.
+async fn looked_up(
+    dashboard: &Dashboard,
+    fingerprint: &str,
+    earlier_will_do: bool,
+    answer: impl Future<Output = Result<Option<Operator>, Error>>,
+) -> Result<Option<Operator>, Error> {
+    let answer = answer.await;
+    match &answer {
+        Ok(found) => dashboard.confirmed.note(fingerprint, found.as_ref(), dashboard.now()),
+        Err(error) if error.is_unavailable() && earlier_will_do => {
+            let earlier = dashboard.confirmed.since(fingerprint, dashboard.now(), RECENT);
+            return earlier.map_or(answer, |operator| Ok(Some(operator)));
+        }
+        Err(_) => {}
+    }
+    answer
 }
 
 /// What changes something is for those who may act.
@@ -108,21 +134,32 @@ async fn go_on(who: Who, mut request: Request, next: Next) -> Result<Response, P
 }
 
 /// The operator who is signed in to the dashboard's own session, if they still are one.
-pub(super) async fn by_session(dashboard: &Dashboard, exchange: &Exchange) -> Result<Option<Who>, Problem> {
+pub(super) async fn by_session(
+    dashboard: &Dashboard,
+    exchange: &Exchange,
+    earlier_will_do: bool,
+) -> Result<Option<Who>, Problem> {
     if !exchange.has_cookie() {
         return Ok(None);
     }
     let session = exchange.session().await?;
     let (Some(owner), Some(token)) = (session.owner(), session.get::<String>(TOKEN)?) else { return Ok(None) };
-    let operator = operators::by_name(&dashboard.sessions, owner.as_str(), &token).await?;
+    let answer = operators::by_name(&dashboard.sessions, owner.as_str(), &token);
+    let operator = looked_up(dashboard, &token, earlier_will_do, answer).await?;
     let proved = session.authenticated_within(RECENT);
     Ok(operator.map(|operator| Who::new(&operator, exchange.client_ip(), proved)))
 }
 
 /// The operator whose token came with the request. A right one is always let in; wrong ones are audited, but not for ever.
-async fn by_token(dashboard: &Dashboard, exchange: &Exchange, token: &str) -> Result<Who, Problem> {
+async fn by_token(
+    dashboard: &Dashboard,
+    exchange: &Exchange,
+    token: &str,
+    earlier_will_do: bool,
+) -> Result<Who, Problem> {
     let ip = exchange.client_ip();
-    if let Some(operator) = operators::by_token(&dashboard.sessions, token).await? {
+    let answer = operators::by_token(&dashboard.sessions, token);
+    if let Some(operator) = looked_up(dashboard, &operators::fingerprint_of(token), earlier_will_do, answer).await? {
         return Ok(Who::new(&operator, ip, true));
     }
     dashboard.sent.begin(ip, dashboard.now()).map_err(Problem::too_many)?;

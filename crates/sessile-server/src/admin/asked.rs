@@ -4,10 +4,14 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use sessile_core::{Cursor, End, Handle, Page, Search, Status, UserId};
 
@@ -18,6 +22,15 @@ pub(super) const MOST: u32 = 200;
 
 /// The longest reason, in characters.
 pub(super) const LONGEST_REASON: usize = 200;
+
+/// Refuses an address whose parameters are no UTF-8: they would be read as something else.
+pub(super) async fn check_address(request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    if percent_decode_str(query).decode_utf8().is_err() {
+        return Problem::bad_request("Expected an address in UTF-8, found another.").into_response();
+    }
+    next.run(request).await
+}
 
 /// A search for sessions, as it was asked.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -44,6 +57,7 @@ impl Asked {
             network: given(&self.ip).map(network).transpose()?,
             status: given(&self.status).map(status).transpose()?,
             since: given(&self.since).map(time).transpose()?,
+            before: None,
         }))
     }
 
@@ -74,9 +88,15 @@ pub(super) fn handle(text: &str) -> Result<Handle, Problem> {
     Handle::parse(text.trim()).ok_or_else(|| Problem::bad_request(detail))
 }
 
-/// Why sessions are ended: what the registry and the audit will say.
+/// Why sessions are ended: what the registry and the audit will say. What turns the direction of text around is refused: a
+/// line of the audit reads as it was written.
 pub(super) fn reason(text: &str) -> Result<&str, Problem> {
-    let is_reason = (1..=LONGEST_REASON).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    let text = text.trim();
+    let is_hidden = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let is_reason = (1..=LONGEST_REASON).contains(&text.chars().count()) && !text.chars().any(is_hidden);
     let detail = "Expected a reason of 1 to 200 printable characters, found none or another; say why, for the audit.";
     if is_reason { Ok(text) } else { Err(Problem::bad_request(detail)) }
 }
@@ -129,7 +149,8 @@ mod tests {
     #[test]
     fn a_reason_is_printable_and_not_empty() {
         assert!(reason("lost phone").is_ok() && reason(&"ä".repeat(200)).is_ok());
-        for refused in ["", "a\0b", "a\nb", &"a".repeat(201)] {
+        assert_eq!(reason("  lost phone ").unwrap(), "lost phone");
+        for refused in ["", " \t ", "a\0b", "a\nb", "a\u{202e}b", &"a".repeat(201)] {
             assert!(reason(refused).is_err());
         }
     }

@@ -1,7 +1,7 @@
 //! What operators do, written down in the application's store before it is done. When it cannot be written, it is not done:
 //! nobody ends a session unseen.
 
-use sessile_core::Action;
+use sessile_core::{Action, Error, Sessions};
 
 use super::access::Who;
 use super::operators;
@@ -58,6 +58,20 @@ pub(super) async fn record(
             "What you asked for has to be written into the audit first, and that failed. Nothing was done.",
         )
     })
+}
+
+/// Writes down what the server is about to do by itself.
+pub(super) async fn record_of_server(sessions: &Sessions, deed: &str, target: &str, reason: &str) -> Result<(), Error> {
+    let action = Action {
+        at: whole_millis(sessions.now()),
+        actor: "server".into(),
+        action: deed.into(),
+        target: target.into(),
+        sessions: 0,
+        reason: Some(reason.into()),
+        ip: None,
+    };
+    operators::of(sessions)?.record(&action).await
 }
 
 fn whole_millis(time: std::time::SystemTime) -> std::time::SystemTime {

@@ -16,17 +16,39 @@ pub(super) struct Key {
     pub(super) bytes: u64,
 }
 
-/// The application's keys; `None` where there is no row to read, or none that can be read.
-pub(super) async fn keys(dashboard: &Dashboard, device: &Device) -> Result<Option<Vec<Key>>, Error> {
+/// What is found when a session's row is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// The application's keys.
+    Keys(Vec<Key>),
+    /// A row that is no session's document.
+    Unreadable,
+    /// No row.
+    Nothing,
+}
+
+impl Inside {
+    /// The keys, as far as anybody can read them.
+    pub(super) fn keys(self) -> Option<Vec<Key>> {
+        match self {
+            Self::Keys(keys) => Some(keys),
+            Self::Unreadable | Self::Nothing => None,
+        }
+    }
+}
+
+/// Looks at a session's row.
+pub(super) async fn look(dashboard: &Dashboard, device: &Device) -> Result<Inside, Error> {
     let store = dashboard.sessions.store();
-    let Some(registry) = store.registry() else { return Ok(None) };
-    let Some(key) = registry.key(&device.handle).await? else { return Ok(None) };
+    let Some(registry) = store.registry() else { return Ok(Inside::Nothing) };
+    let Some(key) = registry.key(&device.handle).await? else { return Ok(Inside::Nothing) };
     match store.load(&key, dashboard.now()).await {
-        Ok(record) => Ok(record.map(|record| {
+        Ok(None) => Ok(Inside::Nothing),
+        Ok(Some(record)) => {
             let own = record.data.iter().filter(|(name, _)| !OURS.contains(name));
-            own.map(|(name, json)| Key { name: name.to_owned(), bytes: json.len() as u64 }).collect()
-        })),
-        Err(error) if error.is_poisoned() => Ok(None),
+            Ok(Inside::Keys(own.map(|(name, json)| Key { name: name.to_owned(), bytes: json.len() as u64 }).collect()))
+        }
+        Err(error) if error.is_poisoned() => Ok(Inside::Unreadable),
         Err(error) => Err(error),
     }
 }

@@ -10,8 +10,10 @@ mod asked;
 mod assets;
 mod attempts;
 mod audit;
+mod confirmed;
 mod errors;
 mod figures;
+mod flash;
 mod histogram;
 mod host;
 mod inside;
@@ -157,6 +159,7 @@ pub fn router(admin: Admin) -> Router {
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(SessionLayer::new(dashboard.own.clone()))
         .layer(CsrfLayer::new().with_rejection_response(errors::refuse))
+        .layer(from_fn(asked::check_address))
         .layer(from_fn_with_state(with(), host::check))
         .layer(from_fn(errors::dress))
         .layer(headers())

@@ -7,6 +7,8 @@ use sessile_core::{Error, Operations, Operator, Role, Sessions};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::audit;
+
 /// What tokens begin with, so that scanners for leaked secrets know one when they see it.
 const PREFIX: &str = "sessile_op_";
 
@@ -36,9 +38,13 @@ pub(super) async fn add(sessions: &Sessions, name: &str, role: Role) -> Result<O
     Ok(of(sessions)?.add_operator(&operator).await?.then_some(token))
 }
 
-/// The first operator, where there is none yet.
+/// The first operator, where there is none yet. Nobody asked for it by name, so the audit says that the server did it.
 pub(super) async fn add_first(sessions: &Sessions) -> Result<Option<String>, Error> {
-    if of(sessions)?.operators().await?.is_empty() { add(sessions, FIRST, Role::Admin).await } else { Ok(None) }
+    if !of(sessions)?.operators().await?.is_empty() {
+        return Ok(None);
+    }
+    audit::record_of_server(sessions, "operator.add", FIRST, Role::Admin.as_str()).await?;
+    add(sessions, FIRST, Role::Admin).await
 }
 
 /// Whose token this is. Every operator's is compared, each in constant time.
@@ -61,6 +67,11 @@ pub(super) async fn by_name(sessions: &Sessions, name: &str, token: &str) -> Res
 /// What the dashboard's own session remembers of the token: somebody who was removed and added again is somebody else.
 pub(super) fn fingerprint(operator: &Operator) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(operator.token_hash))
+}
+
+/// The same, of a token as it came.
+pub(super) fn fingerprint_of(token: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(hash(token)))
 }
 
 /// Random text of 256 bits.

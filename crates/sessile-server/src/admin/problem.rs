@@ -9,6 +9,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use sessile_core::Error;
 
+use super::revoking::Refused;
+
 /// How long a client should wait when the store does not answer.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -37,6 +39,14 @@ impl Problem {
 
     pub(super) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// More sessions would end than somebody confirmed.
+    pub(super) fn more_than_confirmed() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "There are more sessions than you confirmed by now, or the time you gave had not come. Look again.",
+        )
     }
 
     /// Nobody is signed in.
@@ -109,6 +119,15 @@ impl From<Error> for Problem {
         }
         tracing::error!(?error, "a request to the dashboard failed");
         Self::of_status(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::More => Self::more_than_confirmed(),
+            Refused::Problem(problem) => problem,
+        }
     }
 }
 

@@ -96,7 +96,7 @@ pub(super) async fn prove(
     typed: TypedIn,
 ) -> Result<Response, Problem> {
     let form = read(typed)?;
-    if verify(&dashboard, who.ip, &form.token, Some(&who.name)).await?.is_none() {
+    if verify(&dashboard, who.ip, &form.token, Some(&who)).await?.is_none() {
         return Ok(ask_again(&who, &form.next, true));
     }
     audit::record(&dashboard, &who, Deed::ProveAgain, "dashboard", 0, None).await?;
@@ -106,7 +106,7 @@ pub(super) async fn prove(
 
 /// For viewers too, so it asks by itself who is there.
 pub(super) async fn sign_out(State(dashboard): State<Arc<Dashboard>>, exchange: Exchange) -> Result<Redirect, Problem> {
-    if let Some(who) = access::by_session(&dashboard, &exchange).await? {
+    if let Some(who) = access::by_session(&dashboard, &exchange, false).await? {
         audit::record(&dashboard, &who, Deed::SignOut, "dashboard", 0, None).await?;
     }
     if exchange.has_cookie() {
@@ -120,14 +120,17 @@ async fn verify(
     dashboard: &Dashboard,
     ip: Option<IpAddr>,
     token: &str,
-    name: Option<&str>,
+    who: Option<&Who>,
 ) -> Result<Option<Operator>, Problem> {
     dashboard.typed.begin(ip, dashboard.now()).map_err(Problem::too_many)?;
     let operator = operators::by_token(&dashboard.sessions, token.trim()).await?;
-    let operator = operator.filter(|operator| name.is_none_or(|name| name == &*operator.name));
+    let operator = operator.filter(|operator| who.is_none_or(|who| who.name == operator.name));
     match operator {
         Some(_) => dashboard.typed.forgive(ip),
-        None => audit::record(dashboard, &Who::unknown(ip), Deed::SignInFailed, "dashboard", 0, None).await?,
+        None => {
+            let who = who.cloned().unwrap_or_else(|| Who::unknown(ip));
+            audit::record(dashboard, &who, Deed::SignInFailed, "dashboard", 0, None).await?;
+        }
     }
     Ok(operator)
 }

@@ -8,6 +8,7 @@ use sessile_core::MemoryStore;
 use sessile_core::{Check, Clock, Config, Cookie, Error, SameSite, Secure, Sessions, StoreStats};
 
 use super::attempts::Attempts;
+use super::confirmed::Confirmed;
 use super::figures::Figures;
 use super::{Admin, operators};
 use crate::demo::times::Moment;
@@ -38,6 +39,7 @@ pub(super) struct Dashboard {
     pub(super) typed: Attempts,
     /// Tokens that came with requests. They are counted apart, so that a script with an old token keeps nobody out.
     pub(super) sent: Attempts,
+    pub(super) confirmed: Confirmed,
     settings_checks: Vec<Check>,
     stats: Kept<Option<StoreStats>>,
     checks: Kept<Vec<Check>>,
@@ -54,6 +56,7 @@ impl Dashboard {
             hosts: admin.hosts,
             typed: Attempts::default(),
             sent: Attempts::default(),
+            confirmed: Confirmed::default(),
             settings_checks: admin.checks,
             stats: Kept::default(),
             checks: Kept::default(),

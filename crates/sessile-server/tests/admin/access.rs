@@ -253,3 +253,36 @@ async fn an_asset_that_has_not_changed_is_not_sent_again() {
     assert_eq!((again.status, again.body.len()), (304, 0));
     assert_eq!(desk.get("/admin/assets/demo.css").await.status, 404);
 }
+
+#[tokio::test]
+async fn health_is_told_while_the_store_is_down_to_whom_it_knew_lately() {
+    let desk = Desk::start().await;
+    desk.sign_in().await;
+    assert_eq!(desk.get("/admin").await.status, 200);
+    assert_eq!(desk.call("GET", "checks").send().await.status, 200);
+    desk.store_is_down(true);
+    desk.wait(9);
+    assert_shows(&desk.get("/admin").await, 200, "The index is missing.");
+    assert_eq!(desk.call("GET", "checks").send().await.status, 200);
+    assert_eq!(desk.call_as("another", "GET", "checks").send().await.status, 503);
+    for closed in ["/admin/sessions", "/admin/audit", "/admin/revoke"] {
+        assert_eq!(desk.get(closed).await.status, 503, "{closed}");
+    }
+    assert_eq!(desk.post("/admin/prove", "token=x").await.status, 503);
+    desk.wait(2);
+    assert_eq!(desk.get("/admin").await.status, 503, "not for longer");
+    desk.store_is_down(false);
+    assert_eq!(desk.get("/admin").await.status, 200);
+    desk.sessions.store().operations().unwrap().remove_operator("admin").await.unwrap();
+    assert_eq!(desk.get("/admin").await.status, 303, "out at once");
+    desk.store_is_down(true);
+    assert_eq!(desk.get("/admin").await.status, 503, "and not let in again");
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_utf_8_is_refused_and_not_read_as_another() {
+    let desk = Desk::start().await;
+    desk.sign_in().await;
+    assert_shows(&desk.get("/admin/sessions?user=%ff").await, 400, "UTF-8");
+    assert_eq!(desk.call("GET", "sessions?user=%ff").send().await.status, 400);
+}

@@ -68,7 +68,7 @@ async fn lists_are_paged_with_cursors() {
     let rest = get(&desk, &format!("sessions?limit=2&after={}", first["next"].as_str().unwrap())).await;
     assert_eq!((rest["sessions"][0]["user"].as_str(), &rest["next"]), (Some("ada"), &Value::Null));
     assert_eq!(get(&desk, "users/ada/sessions").await["sessions"].as_array().unwrap().len(), 2);
-    for _ in 0..3 {
+    for _ in 0..2 {
         desk.call("DELETE", "users/bob/sessions?reason=because").send().await;
     }
     let audit = get(&desk, "audit?limit=2").await;

@@ -131,6 +131,6 @@ async fn a_preview_counts_exactly_and_ends_nothing() {
     for handle in late.iter().chain([&early]) {
         assert_eq!(desk.fate(handle).await, "live");
     }
-    desk.post("/admin/revoke", &format!("user=ada&keep={early}&reason=because")).await;
+    desk.post("/admin/revoke", &format!("user=ada&keep={early}&count=1&reason=because")).await;
     assert_eq!([desk.fate(&early).await, desk.fate(&late[0]).await], ["live", "revoked"]);
 }

@@ -14,6 +14,7 @@ use sessile_core::{
 use sessile_server::admin::{self, Admin, Figures};
 use sessile_testkit::clock::ManualClock;
 use sessile_testkit::http::{Browser, Client, RequestBuilder, Response};
+use sessile_testkit::spy::SpyStore;
 
 const SECRET: &str = "a secret for the tests of the dashboard";
 pub(crate) const WINDOWS: &str =
@@ -22,8 +23,12 @@ pub(crate) const WINDOWS: &str =
 /// A store in memory whose audit fails when it is told to.
 #[derive(Clone)]
 pub(crate) struct Audited {
-    store: MemoryStore,
+    store: SpyStore<MemoryStore>,
     broken: Arc<AtomicBool>,
+    /// Whoever writes into the audit waits a little.
+    slow: Arc<AtomicBool>,
+    /// What is kept for operators is out of reach.
+    down: Arc<AtomicBool>,
 }
 
 /// A dashboard, the application's sessions behind it, and an operator's browser that has not been there yet.
@@ -35,7 +40,9 @@ pub(crate) struct Desk {
     pub(crate) clock: ManualClock,
     pub(crate) figures: Figures,
     pub(crate) token: String,
-    broken: Arc<AtomicBool>,
+    /// The registry, watched.
+    pub(crate) spy: SpyStore<MemoryStore>,
+    store: Audited,
 }
 
 impl Desk {
@@ -45,11 +52,12 @@ impl Desk {
 
     pub(crate) async fn with(settings: impl FnOnce(Admin) -> Admin) -> Desk {
         let clock = ManualClock::new(SystemClock.now());
-        let broken = Arc::new(AtomicBool::new(false));
-        let store = Audited { store: MemoryStore::new(), broken: broken.clone() };
+        let spy = SpyStore::new(MemoryStore::new());
+        let (broken, slow, down) = Default::default();
+        let store = Audited { store: spy.clone(), broken, slow, down };
         let figures = Figures::new(clock.clone());
         let config = Config::new(SECRET).unwrap().clock(clock.clone()).observer(figures.clone());
-        let sessions = Sessions::new(store, config);
+        let sessions = Sessions::new(store.clone(), config);
         let admin = settings(Admin::new(sessions.clone()).unwrap().figures(figures.clone()));
         let token = admin.first_token().await.unwrap().unwrap();
         let app = admin::router(admin.clone()).into_make_service_with_connect_info::<SocketAddr>();
@@ -57,7 +65,7 @@ impl Desk {
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await });
         let (browser, client) = (Browser::new(&address), Client::new(&address));
-        Desk { browser, client, sessions, admin, clock, figures, token, broken }
+        Desk { browser, client, sessions, admin, clock, figures, token, spy, store }
     }
 
     /// Another operator's token.
@@ -66,7 +74,16 @@ impl Desk {
     }
 
     pub(crate) fn break_the_audit(&self) {
-        self.broken.store(true, Ordering::SeqCst);
+        self.store.broken.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn slow_down_the_audit(&self) {
+        self.store.slow.store(true, Ordering::SeqCst);
+    }
+
+    /// Operators cannot be asked for, while it is true.
+    pub(crate) fn store_is_down(&self, down: bool) {
+        self.store.down.store(down, Ordering::SeqCst);
     }
 
     /// Somebody signs in to the application.
@@ -118,11 +135,16 @@ impl Desk {
         assert_goes_to(&answer, "/admin");
     }
 
+    /// The time as forms and calls say it.
+    pub(crate) fn now(&self) -> String {
+        jiff::Timestamp::try_from(self.sessions.now()).unwrap().to_string()
+    }
+
     pub(crate) fn wait(&self, minutes: u64) {
         self.clock.advance(Duration::from_secs(60 * minutes));
     }
 
-    /// What the audit says, the latest first: who did what to whom.
+    /// What the audit says of operators, the latest first: who did what to whom.
     pub(crate) async fn audit(&self) -> Vec<String> {
         let operations = self.sessions.store().operations().unwrap();
         let actions = operations.actions(None, 100).await.unwrap();
@@ -130,7 +152,7 @@ impl Desk {
             let reason = action.reason.as_deref().unwrap_or("-");
             format!("{} {} {} {} {reason}", action.actor, action.action, action.target, action.sessions)
         };
-        actions.iter().map(|(_, action)| line(action)).collect()
+        actions.iter().filter(|(_, action)| &*action.actor != "server").map(|(_, action)| line(action)).collect()
     }
 }
 
@@ -237,6 +259,9 @@ impl Operations for Audited {
     }
 
     async fn operators(&self) -> Result<Vec<Operator>, Error> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("the store is down, as the test wants it"));
+        }
         self.kept().operators().await
     }
 
@@ -247,6 +272,9 @@ impl Operations for Audited {
     async fn record(&self, action: &Action) -> Result<(), Error> {
         if self.broken.load(Ordering::SeqCst) {
             return Err(Error::unavailable("the audit is broken, as the test wants it"));
+        }
+        if self.slow.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(300)).await;
         }
         self.kept().record(action).await
     }

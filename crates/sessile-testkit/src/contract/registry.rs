@@ -513,8 +513,11 @@ pub async fn an_operator_finds_everybodys_sessions(fixture: impl Fixture) {
         (Search { since: Some(at(4_000)), ..Search::default() }, &[6, 5, 4]),
         (Search { status: Some(Status::Live), since: Some(at(4_000)), ..network("198.51.100.0/24") }, &[5]),
         (Search { status: Some(Status::Live), ..owner("alice") }, &[3]),
+        (Search { before: Some(at(4_000)), ..Search::default() }, &[3, 2, 1]),
+        (Search { before: Some(at(4_001)), ..status(Status::Live) }, &[4, 3]),
     ] {
         assert_eq!(found(search.clone()).await, these(expected), "{search:?}");
+        assert_eq!(registry.count(&search, at(9_000)).await.unwrap(), expected.len() as u64, "{search:?}");
     }
     let mut page = Page::first(4);
     let first = registry.search(&Search::default(), at(9_000), &page).await.unwrap();

@@ -92,6 +92,7 @@ impl SearchParameters {
             network: self.ip.as_deref().map(asked::network).transpose()?,
             status: self.status.map(|status| asked::status(status.as_str())).transpose()?,
             since: self.since.as_deref().map(asked::time).transpose()?,
+            before: None,
         }))
     }
 }
@@ -132,7 +133,7 @@ pub(super) async fn open(
     InPath(handle): InPath,
 ) -> Result<Json<OpenSession>, Problem> {
     let device = revoking::find(&dashboard, &handle).await?.ok_or_else(no_such_session)?;
-    let keys = inside::keys(&dashboard, &device).await?;
+    let keys = inside::look(&dashboard, &device).await?.keys();
     Ok(Json(OpenSession {
         session: SessionShape::of(&device, dashboard.now()),
         explanation: inside::explanation(&dashboard, &device).await?,
@@ -145,7 +146,11 @@ pub(super) async fn open(
 #[into_params(parameter_in = Query)]
 pub(super) struct EndParameters {
     /// Why, for the audit and the user's history.
-    #[param(min_length = 1, max_length = 200, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    #[param(
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]*[^\\s\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069][^\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]*$"
+    )]
     reason: String,
 }
 
@@ -166,7 +171,7 @@ pub(super) async fn end(
     let reason = asked::reason(&parameters.reason)?;
     let device = revoking::find(&dashboard, &handle).await?.ok_or_else(no_such_session)?;
     let ended = revoking::end_one(&dashboard, &who, &device, reason).await?;
-    Ok(Json(Ended { sessions: ended.into(), dry_run: false }))
+    Ok(Json(Ended { sessions: Some(ended.into()), dry_run: false }))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -207,7 +212,11 @@ pub(super) async fn of_user(
 #[into_params(parameter_in = Query)]
 pub(super) struct EndOfUserParameters {
     /// Why, for the audit and the user's history.
-    #[param(min_length = 1, max_length = 200, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$")]
+    #[param(
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]*[^\\s\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069][^\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]*$"
+    )]
     reason: String,
     /// The handle of a session that stays.
     #[param(pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
@@ -239,15 +248,15 @@ pub(super) async fn end_of_user(
 
 /// Counts, or ends.
 pub(super) async fn revoke(
-    dashboard: &Dashboard,
+    dashboard: &Arc<Dashboard>,
     who: &Who,
     whose: &Whose,
     reason: &str,
     dry_run: bool,
 ) -> Result<Ended, Problem> {
     let sessions = match dry_run {
-        true => whose.count(dashboard).await?,
-        false => revoking::end_many(dashboard, who, whose, reason).await?,
+        true => whose.clone().from(dashboard.now()).count(dashboard).await?,
+        false => revoking::end_many(dashboard, who, whose, reason, None).await?,
     };
     Ok(Ended { sessions, dry_run })
 }

@@ -402,8 +402,8 @@ impl KeyShape {
 /// What became of a request to end sessions.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Ended {
-    /// How many sessions ended, or would have.
-    pub(super) sessions: u64,
+    /// How many sessions ended, or would have; `null` for everybody's that could not be counted in time.
+    pub(super) sessions: Option<u64>,
     /// Nothing was done.
     pub(super) dry_run: bool,
 }

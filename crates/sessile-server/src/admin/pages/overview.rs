@@ -114,13 +114,15 @@ pub(crate) async fn show(
     Query(way): Query<Way>,
 ) -> Result<Response, Problem> {
     let span = Span::parse(&way.span).unwrap_or_default();
-    let (now, checks) = (dashboard.now(), dashboard.checks().await);
-    // The page is for the hour when the store is down, too: what fails then is said in its place.
-    let (stats, lacking) = match dashboard.stats().await {
+    let now = dashboard.now();
+    // The page is for the hour when the store is down, too: what fails then is said in its place, and waited for at once.
+    let (checks, stats, timeline) =
+        tokio::join!(dashboard.checks(), dashboard.stats(), overview::timeline(&dashboard, span));
+    let (stats, lacking) = match stats {
         Ok(stats) => (stats, None),
         Err(error) => (Arc::new(None), Some(Problem::from(error).detail.into_owned())),
     };
-    let points = match overview::timeline(&dashboard, span).await {
+    let points = match timeline {
         Ok(timeline) => timeline.points,
         Err(error) => {
             tracing::warn!(?error, "the timeline could not be read");

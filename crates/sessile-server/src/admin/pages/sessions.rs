@@ -10,11 +10,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use sessile_core::{Cursor, Device, DevicePage, Page, UserId};
+use sessile_core::{Cursor, Device, DevicePage, Exchange, Page, UserId};
 
 use crate::admin::access::Who;
 use crate::admin::asked::{self, Asked};
-use crate::admin::inside::{self, Key};
+use crate::admin::flash;
+use crate::admin::inside::{self, Inside};
 use crate::admin::page::{Frame, page};
 use crate::admin::problem::Problem;
 use crate::admin::revoking;
@@ -75,35 +76,31 @@ struct SessionPage {
     frame: Frame,
     session: Shown,
     timeline: Vec<Happened>,
-    /// `None` where there is no row to read.
-    keys: Option<Vec<Key>>,
+    inside: Inside,
     explanation: Vec<String>,
-    done: bool,
+    /// What was just done here.
+    flash: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct After {
-    /// What was just done here.
-    done: String,
+/// The address of a session's page.
+fn page_of(device: &Device) -> String {
+    format!("/admin/sessions/{}", device.handle)
 }
 
 pub(crate) async fn open(
     State(dashboard): State<Arc<Dashboard>>,
     who: Who,
+    exchange: Exchange,
     Path(handle): Path<String>,
-    Query(after): Query<After>,
 ) -> Result<Response, Problem> {
     let device = find(&dashboard, &handle).await?;
-    let keys = inside::keys(&dashboard, &device).await?;
+    let flash = flash::take(&exchange, &page_of(&device)).await?;
+    let inside = inside::look(&dashboard, &device).await?;
     let explanation = inside::explanation(&dashboard, &device).await?;
     let (now, frame) = (dashboard.now(), Frame::of(&who, "/admin/sessions"));
     let session = Shown::at(now, device);
     let timeline = session.timeline(now);
-    Ok(page(
-        StatusCode::OK,
-        &SessionPage { frame, session, timeline, keys, explanation, done: after.done == "revoked" },
-    ))
+    Ok(page(StatusCode::OK, &SessionPage { frame, session, timeline, inside, explanation, flash }))
 }
 
 #[derive(Template)]
@@ -138,17 +135,20 @@ pub(crate) struct EndForm {
 pub(crate) async fn end(
     State(dashboard): State<Arc<Dashboard>>,
     who: Who,
+    exchange: Exchange,
     Path(handle): Path<String>,
     form: Result<Form<EndForm>, FormRejection>,
 ) -> Result<Response, Problem> {
     let Form(EndForm { reason }) = form.map_err(|rejection| Problem::of_status(rejection.status()))?;
     let device = find(&dashboard, &handle).await?;
-    let Ok(reason) = asked::reason(reason.trim()) else {
+    let Ok(reason) = asked::reason(&reason) else {
         return Ok(end_page(&dashboard, &who, device, StatusCode::BAD_REQUEST));
     };
     let ended = revoking::end_one(&dashboard, &who, &device, reason).await?;
-    let done = if ended { "?done=revoked" } else { "" };
-    Ok(Redirect::to(&format!("/admin/sessions/{}{done}", device.handle)).into_response())
+    if ended {
+        flash::leave(&exchange, &page_of(&device), "The session is ended. Its next request finds nothing.").await?;
+    }
+    Ok(Redirect::to(&page_of(&device)).into_response())
 }
 
 #[derive(Template)]
