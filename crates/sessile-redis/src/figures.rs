@@ -27,6 +27,10 @@ struct Count {
     ends: Vec<i64>,
     sizes: Vec<u64>,
     owners: BTreeMap<String, u64>,
+    /// What began before this was ended with everyone's.
+    cut_off: Option<i64>,
+    /// So many of those that have not expired.
+    over: u64,
 }
 
 impl Count {
@@ -46,7 +50,7 @@ impl Count {
         top_owners.sort_by_key(|(_, count)| Reverse(*count));
         top_owners.truncate(top as usize);
         StoreStats {
-            active: active as u64,
+            active: active as u64 - self.over,
             signed_in,
             expired: (self.ends.len() - active) as u64,
             oldest_expiry: self.ends.iter().min().map(|end| from_millis(*end)),
@@ -82,19 +86,22 @@ impl RedisStore {
         for (_, member) in rows {
             let name = format!("{base}{member}");
             commands.push(redis::cmd("HSTRLEN").arg(&name).arg("doc").to_owned());
-            commands.push(redis::cmd("HMGET").arg(name).arg(&["st", "owner"]).to_owned());
+            commands.push(redis::cmd("HMGET").arg(name).arg(&["st", "owner", "auth"]).to_owned());
         }
         let mut values = self.link.ask_together(&commands, &base).await?.into_iter();
         for (end, member) in rows {
             let (Some(size), Some(row)) = (values.next(), values.next()) else { return Err(Failure::Odd) };
-            let (status, owner): (Option<String>, Option<String>) = redis::from_redis_value(row)?;
+            let (status, owner, began): (Option<String>, Option<String>, Option<i64>) = redis::from_redis_value(row)?;
             if status.as_deref() != Some("live") {
                 continue;
             }
             count.ends.push(*end);
             count.sizes.push(redis::from_redis_value(size)?);
             if let Some(owner) = owner.filter(|_| member.starts_with("d:") && *end >= now) {
-                *count.owners.entry(owner).or_default() += 1;
+                match began.zip(count.cut_off).is_some_and(|(began, cut_off)| began < cut_off) {
+                    true => count.over += 1,
+                    false => *count.owners.entry(owner).or_default() += 1,
+                }
             }
         }
         Ok(())
@@ -120,7 +127,8 @@ impl RedisStore {
 #[async_trait]
 impl Stats for RedisStore {
     async fn stats(&self, now: SystemTime, top: u32) -> Result<StoreStats, Error> {
-        let (now, mut count) = (millis_up(now), Count::default());
+        let cut_off = self.cut_off_of_everyone().await?;
+        let (now, mut count) = (millis_up(now), Count { cut_off, ..Count::default() });
         let sizes = self.sizes("ends").await?;
         for partition in (0..PARTITIONS).filter(|partition| sizes[*partition] > 0) {
             let ends = self.names.index(partition, "ends");

@@ -88,13 +88,14 @@ impl RedisStore {
 
     pub(crate) async fn search_all(&self, search: &Search, now: i64, page: &Page) -> Result<Vec<Device>, Error> {
         let (limit, mut place, mut devices) = (page.limit as usize, place_of(page), Vec::new());
+        let cut_off = if search.status == Some(Status::Live) { self.cut_off_of_everyone().await? } else { None };
         while devices.len() < limit {
             let found = self.candidates(search, place.as_ref(), limit.max(CHUNK)).await?;
             let Some(((at, handle), _)) = found.last() else { break };
             place = Some((*at, handle.to_string()));
             let named: Vec<_> = found.into_iter().map(|((_, handle), name)| (handle, name)).collect();
             let entries = self.entries(&named).await?.into_iter().flatten();
-            devices.extend(entries.filter(|entry| is_as_asked(search, entry, now)).map(|entry| entry.device));
+            devices.extend(entries.filter(|entry| is_as_asked(search, entry, now, cut_off)).map(|entry| entry.device));
         }
         devices.truncate(limit);
         Ok(devices)
@@ -185,11 +186,12 @@ impl RedisStore {
     }
 }
 
-fn is_as_asked(search: &Search, entry: &Entry, now: i64) -> bool {
+/// `cut_off` is everyone's, where only those are asked for that live.
+fn is_as_asked(search: &Search, entry: &Entry, now: i64, cut_off: Option<i64>) -> bool {
     let device = &entry.device;
     let status = match search.status {
         None => !entry.pending,
-        Some(Status::Live) => entry.is_alive(now),
+        Some(Status::Live) => entry.is_alive(now) && cut_off.is_none_or(|cut_off| entry.began >= cut_off),
         Some(Status::Ended) => device.ended.is_some(),
         Some(Status::EndedBy(end)) => device.ended.as_ref().is_some_and(|ending| ending.end == end),
     };
@@ -198,4 +200,5 @@ fn is_as_asked(search: &Search, entry: &Entry, now: i64) -> bool {
         && search.owner.as_ref().is_none_or(|owner| device.owner == *owner)
         && search.network.is_none_or(|network| device.facts.ip.is_some_and(|ip| network.contains(&ip)))
         && search.since.is_none_or(|since| device.created_at >= since)
+        && search.before.is_none_or(|before| entry.began < millis(before))
 }

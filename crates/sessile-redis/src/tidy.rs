@@ -179,6 +179,11 @@ impl RedisStore {
         Ok(round.tidied)
     }
 
+    /// When the last cut-off of everyone is, in milliseconds.
+    pub(crate) async fn cut_off_of_everyone(&self) -> Result<Option<i64>, Failure> {
+        Ok(self.cut_offs().await?.into_iter().flatten().map(|cut_off| cut_off.before).max())
+    }
+
     pub(crate) async fn cut_offs(&self) -> Result<Vec<Option<Everyone>>, Failure> {
         let ask = |all: &str| {
             let mut command = redis::cmd("HMGET");

@@ -152,7 +152,7 @@ async fn a_row_that_cannot_be_read_can_be_found() {
     let server = Server::start(&mut directory.serve(&["--no-admin"]));
     let id = SessionId::parse("planted").unwrap();
     let key = StoreKey::new(&id, KeyForm::Sha256);
-    let cookie = ExpressCodec::new(Keyring::try_from(SECRET).unwrap()).encode("sid", &id);
+    let cookie = ExpressCodec::new(Keyring::try_from(SECRET).unwrap()).encode("sid", &id, std::time::UNIX_EPOCH);
     let file = rusqlite::Connection::open(directory.0.join("sessions.sqlite")).unwrap();
     let row = (key.as_str(), "no document", "2100-01-01T00:00:00.000Z");
     file.execute("INSERT INTO session (sid, sess, expire) VALUES (?1, ?2, ?3)", row).unwrap();
