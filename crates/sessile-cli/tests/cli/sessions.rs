@@ -266,8 +266,8 @@ async fn after_a_revocation_of_everyone_nothing_is_called_active_unwarned() {
         for _ in 0..2 {
             assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
         }
-        assert_eq!(place.run(&["revoke", "--everyone", "--yes", "--reason", "breach"]).0, Some(0));
         let handle = place.listed(&["list"])[0]["handle"].as_str().unwrap().to_owned();
+        assert_eq!(place.run(&["revoke", "--everyone", "--yes", "--reason", "breach"]).0, Some(0));
         for words in [
             &["list"][..],
             &["stats"],
