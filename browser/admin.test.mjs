@@ -118,7 +118,7 @@ test("a user's sessions end together, after a preview with their number", async 
   await page.getByText('This ends 3 live sessions').waitFor();
   assert.equal(await desk.look(cookies[0]), 200, 'a preview ends nothing');
   await page.getByLabel('Reason').fill('left the company');
-  await page.getByRole('button', { name: 'End 3 sessions' }).click();
+  await page.getByRole('button', { name: 'End 3 live sessions' }).click();
   await page.getByText('3 sessions are ended.').waitFor();
   for (const cookie of cookies) assert.equal(await desk.look(cookie), 401);
 });

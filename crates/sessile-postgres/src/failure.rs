@@ -61,6 +61,18 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// What a change of the tables would be refused for again: what hangs together, missing schemas, definitions that
+    /// differ. To a request the same means a store that does not work now.
+    pub(crate) fn refused_change(&self) -> Option<Error> {
+        let Self::Server(error) = self else { return None };
+        let db = error.as_db_error()?;
+        let code = db.code().code();
+        let is_final = ["2B", "3F", "42"].iter().any(|class| code.starts_with(class));
+        is_final.then(|| Error::config(format!("PostgreSQL refused: {} (SQLSTATE {code})", db.message())))
+    }
+}
+
 /// The server is going down, or an administrator ended the connection.
 fn is_shutdown(error: &tokio_postgres::Error) -> bool {
     const ENDED: [SqlState; 3] = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];

@@ -96,7 +96,8 @@ impl Migration {
                         "this role may not change the session table; let its owner run the SQL of the change",
                     ));
                 }
-                done => return Ok(done?),
+                Err(failure) => return Err(failure.refused_change().unwrap_or_else(|| failure.into())),
+                Ok(()) => return Ok(()),
             }
         }
         Err(Error::unavailable(format!(
