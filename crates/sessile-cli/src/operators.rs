@@ -1,19 +1,13 @@
 //! `sessile operators`: who may use the dashboard. A token is made here, printed once, and kept as its hash alone.
 
 use anyhow::{Context as _, bail};
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 use sessile::{Operations, Operator, Role, Sessions};
-use sha2::{Digest as _, Sha256};
 
 use crate::args::{AddOperatorArgs, OperatorsCommand, RemoveOperatorArgs, StoreAndOutputArgs};
 use crate::output::{self, Found};
 use crate::table::{Fit, Table};
 use crate::{audit, store, times};
-
-/// What every token begins with, so that one is recognised where it does not belong.
-const PREFIX: &str = "sessile_op_";
 
 pub(crate) async fn run(command: &OperatorsCommand) -> anyhow::Result<Found> {
     match command {
@@ -26,10 +20,7 @@ pub(crate) async fn run(command: &OperatorsCommand) -> anyhow::Result<Found> {
 async fn add(args: &AddOperatorArgs) -> anyhow::Result<Found> {
     let sessions = store::sessions(&args.store).await?;
     let role = if args.viewer { Role::Viewer } else { Role::Admin };
-    let token = token()?;
-    let token_hash = Sha256::digest(token.as_bytes()).into();
-    let operator = Operator { name: args.name.as_str().into(), role, token_hash, created_at: sessions.now() };
-    operator.check()?;
+    let (operator, token) = Operator::new(&args.name, role, sessions.now())?;
     if !operations(&sessions)?.add_operator(&operator).await? {
         bail!("there is an operator called {:?} already; remove them first, or choose another name", args.name);
     }
@@ -75,12 +66,6 @@ async fn remove(args: &RemoveOperatorArgs) -> anyhow::Result<Found> {
     audit::record(&sessions, "operator.remove", &args.name, 0, None).await;
     output::note(&format!("removed: {}", args.name));
     Ok(Found::Something)
-}
-
-fn token() -> anyhow::Result<String> {
-    let mut random = [0; 32];
-    getrandom::fill(&mut random).context("the operating system gave no random bytes")?;
-    Ok(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random)))
 }
 
 fn operations(sessions: &Sessions) -> anyhow::Result<&dyn Operations> {

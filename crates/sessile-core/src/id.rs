@@ -183,7 +183,7 @@ impl fmt::Debug for Handle {
     }
 }
 
-fn fill_random(bytes: &mut [u8]) -> Result<(), Error> {
+pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), Error> {
     getrandom::fill(bytes)
         .map_err(|error| Error::unavailable("the operating system gave no random bytes").with_source(error))
 }

@@ -6,9 +6,16 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
 
 use crate::Error;
 use crate::clock::{from_millis, to_millis};
+use crate::id::fill_random;
+
+/// What tokens begin with, so that scanners for leaked secrets know one when they see it.
+const TOKEN: &str = "sessile_op_";
 
 /// What an operator may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +61,25 @@ pub struct Operator {
 }
 
 impl Operator {
+    /// A new operator, and their token, which is kept nowhere. It has 256 random bits, so its hash needs no salt and no
+    /// stretching.
+    ///
+    /// # Errors
+    /// When the name is none ([`check`](Operator::check)), or the system has no randomness to give.
+    pub fn new(name: &str, role: Role, created_at: SystemTime) -> Result<(Self, String), Error> {
+        let mut random = [0; 32];
+        fill_random(&mut random)?;
+        let token = format!("{TOKEN}{}", URL_SAFE_NO_PAD.encode(random));
+        let operator = Self { name: name.into(), role, token_hash: Self::hash(&token), created_at };
+        operator.check()?;
+        Ok((operator, token))
+    }
+
+    /// What is kept of a token.
+    pub fn hash(token: &str) -> [u8; 32] {
+        Sha256::digest(token).into()
+    }
+
     /// Whether a store can keep them, asked by every store before it writes.
     ///
     /// # Errors

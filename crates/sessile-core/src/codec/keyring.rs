@@ -9,6 +9,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use crate::Error;
+use crate::id::fill_random;
 
 /// Shortest secret that is accepted, in bytes. HMAC-SHA256 wants as many bytes as its hash has (RFC 2104 section 3).
 const MIN_LENGTH: usize = 32;
@@ -74,6 +75,16 @@ impl Secret {
 
     pub(super) fn key(&self) -> Result<Hmac<Sha256>, Error> {
         Hmac::new_from_slice(&self.0).map_err(|error| Error::config("the secret is not a key").with_source(error))
+    }
+
+    /// A secret that nobody else knows, for sessions that may end with the process.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn generate() -> Result<Self, Error> {
+        let mut bytes = [0; MIN_LENGTH];
+        fill_random(&mut bytes)?;
+        Ok(Self(bytes.into()))
     }
 
     /// Any secret, however weak: for sharing sessions with a system whose secret cannot be changed yet, and for tests.

@@ -1,5 +1,4 @@
-//! Operators and their tokens. A token has 256 random bits, so its SHA-256 needs no salt and no stretching: the hash is all
-//! that is kept, and it opens nothing.
+//! Operators and their tokens. Of a token its hash is all that is kept, and it opens nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,14 +8,8 @@ use subtle::ConstantTimeEq as _;
 
 use super::audit;
 
-/// What tokens begin with, so that scanners for leaked secrets know one when they see it.
-const PREFIX: &str = "sessile_op_";
-
 /// The first operator's name.
 const FIRST: &str = "admin";
-
-/// So long may a name be, in characters.
-const LONGEST_NAME: usize = 64;
 
 /// What the store keeps for operators.
 pub(super) fn of(sessions: &Sessions) -> Result<&dyn Operations, Error> {
@@ -27,14 +20,7 @@ pub(super) fn of(sessions: &Sessions) -> Result<&dyn Operations, Error> {
 
 /// Adds an operator; their token, or `None` when the name is taken.
 pub(super) async fn add(sessions: &Sessions, name: &str, role: Role) -> Result<Option<String>, Error> {
-    let length = name.chars().count();
-    if !(1..=LONGEST_NAME).contains(&length) || name.chars().any(char::is_control) {
-        return Err(Error::value(format!(
-            "expected an operator's name of 1 to {LONGEST_NAME} printable characters, found another; choose one like `ada`"
-        )));
-    }
-    let token = random_token()?;
-    let operator = Operator { name: name.into(), role, token_hash: hash(&token), created_at: sessions.now() };
+    let (operator, token) = Operator::new(name, role, sessions.now())?;
     Ok(of(sessions)?.add_operator(&operator).await?.then_some(token))
 }
 
@@ -49,7 +35,7 @@ pub(super) async fn add_first(sessions: &Sessions) -> Result<Option<String>, Err
 
 /// Whose token this is. Every operator's is compared, each in constant time.
 pub(super) async fn by_token(sessions: &Sessions, token: &str) -> Result<Option<Operator>, Error> {
-    let (hash, mut found) = (hash(token), None);
+    let (hash, mut found) = (Operator::hash(token), None);
     for operator in of(sessions)?.operators().await? {
         if bool::from(operator.token_hash.ct_eq(&hash)) {
             found = Some(operator);
@@ -71,17 +57,5 @@ pub(super) fn fingerprint(operator: &Operator) -> String {
 
 /// The same, of a token as it came.
 pub(super) fn fingerprint_of(token: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(hash(token)))
-}
-
-/// Random text of 256 bits.
-pub(super) fn random_token() -> Result<String, Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::unavailable("the system has no randomness to give for a token").with_source(error))?;
-    Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
-}
-
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token).into()
+    URL_SAFE_NO_PAD.encode(Sha256::digest(Operator::hash(token)))
 }

@@ -4,13 +4,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use sessile_core::MemoryStore;
-use sessile_core::{Check, Clock, Config, Cookie, Error, SameSite, Secure, Sessions, StoreStats};
+use sessile_core::codec::Secret;
+use sessile_core::{Check, Clock, Config, Cookie, Error, MemoryStore, SameSite, Secure, Sessions, StoreStats};
 
+use super::Admin;
 use super::attempts::Attempts;
 use super::confirmed::Confirmed;
 use super::figures::Figures;
-use super::{Admin, operators};
 use crate::demo::times::Moment;
 
 /// How long a look at the whole store is good for, however many operators look.
@@ -107,7 +107,7 @@ pub(super) fn own_config(secure: bool) -> Result<Config, Error> {
     let (name, secure) =
         if secure { ("__Host-sessile-admin", Secure::Always) } else { ("sessile-admin", Secure::Never) };
     let cookie = Cookie::new(name).secure(secure).same_site(SameSite::Strict).persistent(false);
-    let config = Config::new(operators::random_token()?)?.cookie(cookie)?.counted(false);
+    let config = Config::new(vec![Secret::generate()?])?.cookie(cookie)?.counted(false);
     Ok(config.idle(IDLE).absolute(ABSOLUTE).history(Duration::ZERO))
 }
 
