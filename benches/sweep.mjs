@@ -14,7 +14,7 @@ const DATABASE = 'swept';
 const app = {
   name: 'sessile',
   url: urlOf(DATABASE),
-  start: (url) => [join(TARGET, 'release/examples/conformance'), ['--store', url]],
+  start: (url) => [join(TARGET, 'release/examples/conformance'), ['--store', url, '--sweep', '0']],
 };
 
 /// Sessions that ended over the last week, as large as the live ones; every second one had a user.
@@ -28,8 +28,8 @@ async function plant(client, round) {
     values,
   );
   await client.query(
-    `INSERT INTO sessions (id, sid, user_id, status, created_at, updated_at, expires_at)
-     SELECT gen_random_uuid(), $2 || n, 'user-' || n % 1000, 'active', now() - interval '8 days', now() - interval '8 days',
+    `INSERT INTO sessions (id, sid, user_id, status, created_at, updated_at, last_seen_at, expires_at)
+     SELECT gen_random_uuid(), $2 || n, 'user-' || n % 1000, 'active', now() - interval '8 days', now() - interval '8 days', now() - interval '8 days',
             now() - interval '1 minute' FROM generate_series(1, $1::int, 2) n`,
     [expired, values[2]],
   );

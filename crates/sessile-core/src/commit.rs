@@ -344,7 +344,8 @@ impl Sessions {
                 "the session's cookie has attributes that cannot be sent, so its id cannot change",
             ));
         }
-        let id = matches!(plan, Plan::Create | Plan::Rotate).then(SessionId::generate).transpose()?;
+        let is_new = matches!(plan, Plan::Create | Plan::Rotate);
+        let id = is_new.then(|| SessionId::of_form(config.id_form)).transpose()?;
         if matches!(plan, Plan::Create | Plan::Update | Plan::Rotate) {
             config.refresh_cookie(&mut record, facts.https, now);
             let key = id.as_ref().or(facts.presented.as_ref().map(|presented| &presented.id)).map(|id| self.key(id));

@@ -15,7 +15,7 @@ use crate::event::Observer;
 use crate::limits::Limits;
 use crate::record::{Flag, Record, StoredCookie};
 use crate::registry::{AtLimit, Limit};
-use crate::{Cookie, Error, KeyForm, Lifetime, Secure};
+use crate::{Cookie, Error, IdForm, KeyForm, Lifetime, Secure};
 
 /// Everything that can be decided about sessions.
 ///
@@ -32,6 +32,7 @@ pub struct Config {
     pub(crate) fingerprints: Box<[Box<str>]>,
     pub(crate) cookie: Cookie,
     pub(crate) lifetime: Lifetime,
+    pub(crate) id_form: IdForm,
     pub(crate) key_form: KeyForm,
     pub(crate) max_data: usize,
     pub(crate) trusted_proxies: Vec<IpNet>,
@@ -65,6 +66,7 @@ impl Config {
             codec: Arc::new(ExpressCodec::new(keyring)),
             cookie: Cookie::default(),
             lifetime: Lifetime::DEFAULT,
+            id_form: IdForm::default(),
             key_form: KeyForm::Sha256,
             max_data: 64 * 1024,
             trusted_proxies: Vec::new(),
@@ -149,7 +151,14 @@ impl Config {
         self
     }
 
-    /// Whether the store sees ids or their SHA-256. Only a table shared with Express needs [`KeyForm::Raw`].
+    /// What new ids look like. Default [`IdForm::Base64Url`].
+    pub fn id_form(mut self, id_form: IdForm) -> Self {
+        self.id_form = id_form;
+        self
+    }
+
+    /// Whether the store sees ids or their SHA-256. Only a table shared with Express or with a Go program needs
+    /// [`KeyForm::Raw`].
     pub fn key_form(mut self, key_form: KeyForm) -> Self {
         self.key_form = key_form;
         self

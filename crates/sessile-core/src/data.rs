@@ -93,25 +93,18 @@ impl Data {
     }
 
     /// Keys and raw JSON texts, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         self.entries.iter().map(|(key, value)| (self.text(key), self.text(value)))
     }
 
     /// The data as the JSON text of one object.
     pub fn to_json(&self) -> String {
-        let size: usize = self.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
-        let mut out = String::with_capacity(size + 2);
-        out.push('{');
-        for (at, (key, value)) in self.iter().enumerate() {
-            if at > 0 {
-                out.push(',');
-            }
-            push_json_string(&mut out, key);
-            out.push(':');
-            out.push_str(value);
-        }
-        out.push('}');
-        out
+        written(self.iter())
+    }
+
+    /// The same, without this key.
+    pub(crate) fn to_json_without(&self, left_out: &str) -> String {
+        written(self.iter().filter(|(key, _)| *key != left_out))
     }
 
     fn position(&self, key: &str) -> Option<usize> {
@@ -158,6 +151,23 @@ impl fmt::Debug for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter().map(|(key, _)| key)).finish()
     }
+}
+
+/// The JSON text of an object with these keys and raw values.
+fn written<'a>(entries: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> String {
+    let size: usize = entries.clone().map(|(key, value)| key.len() + value.len() + 4).sum();
+    let mut out = String::with_capacity(size + 2);
+    out.push('{');
+    for (at, (key, value)) in entries.enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push_json_string(&mut out, key);
+        out.push(':');
+        out.push_str(value);
+    }
+    out.push('}');
+    out
 }
 
 impl Text {

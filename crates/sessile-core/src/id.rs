@@ -30,14 +30,24 @@ const MAX_ID: usize = 512;
 pub struct SessionId(Box<str>);
 
 impl SessionId {
-    /// 192 random bits from the operating system, as 32 characters of base64url: the form express-session uses.
+    /// A new id of the default form, [`IdForm::Base64Url`].
+    ///
+    /// # Errors
+    /// As for [`of_form`](SessionId::of_form).
+    pub fn generate() -> Result<Self, Error> {
+        Self::of_form(IdForm::default())
+    }
+
+    /// A new id of this form, from random bits of the operating system.
     ///
     /// # Errors
     /// When the system has no randomness to give. No weaker source is tried (ASVS 11.5.1).
-    pub fn generate() -> Result<Self, Error> {
-        let mut bytes = [0; 24];
-        fill_random(&mut bytes)?;
-        Ok(Self(URL_SAFE_NO_PAD.encode(bytes).into()))
+    pub fn of_form(form: IdForm) -> Result<Self, Error> {
+        Ok(Self(match form {
+            IdForm::Base64Url => URL_SAFE_NO_PAD.encode(random::<24>()?).into(),
+            IdForm::Base32 => base32(&random::<32>()?).into(),
+            IdForm::Uuid => Handle::generate()?.0,
+        }))
     }
 
     /// An id as a codec found it behind a valid signature, or as an own generator made it. Ids of other systems are
@@ -65,6 +75,18 @@ impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionId(…)")
     }
+}
+
+/// What new session ids look like. Every form is read, whichever is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdForm {
+    /// 192 bits as 32 characters of base64url, as express-session makes them.
+    #[default]
+    Base64Url,
+    /// 256 bits as 52 capital letters and digits of base32 without padding (RFC 4648), as gorilla's stores make them.
+    Base32,
+    /// A UUID of version 4, of which 122 bits are random (RFC 9562), for tables whose other programs expect one.
+    Uuid,
 }
 
 /// How a [`StoreKey`] is made from a [`SessionId`].
@@ -125,9 +147,7 @@ pub struct Handle(Box<str>);
 impl Handle {
     /// A random handle (UUID version 4).
     pub(crate) fn generate() -> Result<Self, Error> {
-        let mut bytes = [0; 16];
-        fill_random(&mut bytes)?;
-        Ok(Self::from_bytes(bytes, 4))
+        Ok(Self::from_bytes(random()?, 4))
     }
 
     /// The handle of a session that Express made and that has none yet: always the same for the same row, and one way.
@@ -183,6 +203,20 @@ impl fmt::Debug for Handle {
     }
 }
 
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    fill_random(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Base32 without padding (RFC 4648, section 6).
+fn base32(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let bit = |at: usize| bytes.get(at / 8).is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1);
+    let letter = |first| LETTERS[(first..first + 5).fold(0, |five, at| five << 1 | usize::from(bit(at)))];
+    (0..bytes.len() * 8).step_by(5).map(|first| char::from(letter(first))).collect()
+}
+
 pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), Error> {
     getrandom::fill(bytes)
         .map_err(|error| Error::unavailable("the operating system gave no random bytes").with_source(error))
@@ -202,6 +236,19 @@ mod tests {
             assert_eq!(id.expose().len(), 32);
             assert!(id.expose().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
             assert!(seen.insert(id.expose().to_owned()));
+        }
+    }
+
+    #[test]
+    fn ids_of_other_systems_forms() {
+        let base32_ = SessionId::of_form(IdForm::Base32).unwrap();
+        assert_eq!(base32_.expose().len(), 52);
+        assert!(base32_.expose().bytes().all(|b| b.is_ascii_uppercase() || (b'2'..=b'7').contains(&b)));
+        let uuid = SessionId::of_form(IdForm::Uuid).unwrap();
+        assert_eq!(Handle::parse(uuid.expose()).unwrap().as_str(), uuid.expose());
+        // RFC 4648, section 10, without its padding.
+        for (bytes, text) in [("", ""), ("f", "MY"), ("fo", "MZXQ"), ("foo", "MZXW6"), ("foobar", "MZXW6YTBOI")] {
+            assert_eq!(base32(bytes.as_bytes()), text);
         }
     }
 

@@ -98,12 +98,24 @@ impl fmt::Display for UserId {
 
 /// What a row looked like when it was read. A write compares it, so that no write is lost.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Revision(Arc<str>);
+pub struct Revision {
+    document: Arc<str>,
+    owner: Option<UserId>,
+}
 
 impl Revision {
+    pub(crate) fn of(document: Arc<str>, owner: Option<UserId>) -> Self {
+        Self { document, owner }
+    }
+
     /// The text of the row as it was read.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.document
+    }
+
+    /// Whose session it was, where a column says so: see [`Record::from_values`].
+    pub fn owner(&self) -> Option<&UserId> {
+        self.owner.as_ref()
     }
 }
 
@@ -172,20 +184,35 @@ impl Record {
             Some(json) => StoredCookie::parse(json)?,
             None => return Err(Error::poisoned("expected the row to have a `cookie` object, found none")),
         };
-        let meta = data.get(SESSILE).map(Meta::parse).transpose()?.unwrap_or_default().under(key);
+        let meta = data.get(SESSILE).map(Meta::parse).transpose()?.unwrap_or_default();
+        let mut record = Self::of_parts(key, data, meta, cookie, expires_at, now);
+        record.revision = Some(Revision::of(document, None));
+        Ok(record)
+    }
+
+    /// What the parts of a row make, as they were read at `now`.
+    pub(crate) fn of_parts(
+        key: &StoreKey,
+        data: Data,
+        meta: Meta,
+        cookie: StoredCookie,
+        expires_at: SystemTime,
+        now: SystemTime,
+    ) -> Self {
+        let meta = meta.under(key);
         let handle = meta.handle.as_deref().and_then(Handle::parse).unwrap_or_else(|| Handle::derived(key));
-        Ok(Self {
+        Self {
             handle,
             owner: meta.owner.as_deref().filter(|owner| UserId::is_name(owner)).map(UserId::from),
             created_at: meta.created_at.map_or_else(|| cookie.begun().unwrap_or(now).min(now), from_millis),
             seen_at: now,
             expires_at,
-            revision: Some(Revision(document)),
+            revision: None,
             cut_off: None,
             data,
             meta,
             cookie,
-        })
+        }
     }
 
     /// The document as a store writes it.
@@ -211,7 +238,7 @@ impl Record {
 
     /// The record as it is in the store once this document was written.
     pub(crate) fn written(mut self) -> Self {
-        self.revision = Some(Revision(self.document().into()));
+        self.revision = Some(Revision::of(self.document().into(), self.owner.clone()));
         self
     }
 
@@ -238,6 +265,11 @@ impl Record {
     /// signed in, nobody knows when they proved who they are.
     pub fn owner_is_under(&mut self, user_key: &str) {
         let owner = self.data.get(user_key).and_then(UserId::from_json);
+        self.owned_by(owner);
+    }
+
+    /// Takes the owner that another program may have written.
+    pub(crate) fn owned_by(&mut self, owner: Option<UserId>) {
         if owner != self.owner {
             (self.meta.authenticated_at, self.meta.proved_at) = (None, None);
         }
@@ -330,7 +362,7 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    fn parse(json: &str) -> Result<Self, Error> {
+    pub(crate) fn parse(json: &str) -> Result<Self, Error> {
         parse_object(SESSILE, json)
     }
 
@@ -411,6 +443,23 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<MaxAge, 
     match MaxAge::deserialize(deserializer)? {
         MaxAge::Off(true) => Err(serde::de::Error::custom("originalMaxAge is true")),
         age => Ok(age),
+    }
+}
+
+/// One that says nothing: a row without it is like that.
+impl Default for StoredCookie {
+    fn default() -> Self {
+        Self {
+            original_max_age: MaxAge::default(),
+            partitioned: None,
+            priority: None,
+            expires: None,
+            secure: None,
+            http_only: yes(),
+            domain: None,
+            path: root(),
+            same_site: None,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::registry::{End, Ending, Tidied, Tidy};
 use crate::{Error, Sessions};
 
 /// How many sessions one statement removes. Small enough that live traffic does not wait for it.
-const BATCH: u32 = 1_000;
+const BATCH: u32 = 500;
 
 /// How many rows of each table are compared with the registry in a round: a few milliseconds of work.
 const COMPARED: u32 = 5_000;
@@ -116,8 +116,8 @@ mod background {
 
     impl Sessions {
         /// Sweeps every `every` (60 seconds are a good choice), give or take a fifth so that instances take turns, until
-        /// the returned task is aborted or the runtime ends. After each batch it rests as long as the batch took, so that
-        /// live traffic has the store for itself half of the time. Errors are logged and outlived.
+        /// the returned task is aborted or the runtime ends. After each batch it rests twice as long as the batch took,
+        /// so that live traffic has the store for itself two thirds of the time. Errors are logged and outlived.
         ///
         /// # Panics
         /// Outside a tokio runtime.
@@ -167,14 +167,14 @@ mod background {
                 if removed < u64::from(BATCH) {
                     break;
                 }
-                tokio::time::sleep(begun.elapsed()).await;
+                tokio::time::sleep(begun.elapsed() * 2).await;
             }
             loop {
                 let begun = Instant::now();
                 if !self.tidy().await?.more {
                     return Ok(total);
                 }
-                tokio::time::sleep(begun.elapsed()).await;
+                tokio::time::sleep(begun.elapsed() * 2).await;
             }
         }
     }

@@ -58,6 +58,9 @@ struct Arguments {
     /// How many connections the hot path shares
     #[arg(long, default_value_t = 2)]
     connections: usize,
+    /// Remove expired sessions every so many seconds; 0 for never
+    #[arg(long, default_value_t = 60)]
+    sweep: u64,
     /// The top-level key that holds the owner
     #[arg(long)]
     user_key: Option<String>,
@@ -83,7 +86,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     for line in sessions.description() {
         tracing::info!("{line}");
     }
-    sessions.spawn_sweeper(Duration::from_secs(60));
+    if arguments.sweep > 0 {
+        sessions.spawn_sweeper(Duration::from_secs(arguments.sweep));
+    }
     tokio::select! {
         served = conformance::serve(listener, sessions) => served?,
         stopped = tokio::signal::ctrl_c() => stopped?,

@@ -114,7 +114,7 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "SPAN")]
     pub(crate) older_than: Option<String>,
     /// So many rows in one step
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) batch: u32,
     /// Look again until a whole round found nothing; without it one round, as a server's sweeper makes them
     #[arg(long)]

@@ -1,5 +1,5 @@
-//! `sessile sweep`: what the sweeper of a server does, on request. It rests after each step as long as the step took, as
-//! that one does, so that live traffic has the store for itself half of the time.
+//! `sessile sweep`: what the sweeper of a server does, on request. It rests after each step twice as long as the step
+//! took, as that one does, so that live traffic has the store for itself two thirds of the time.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -103,7 +103,7 @@ impl Sweeping {
             if batch < u64::from(self.batch) {
                 break;
             }
-            tokio::time::sleep(begun.elapsed()).await;
+            tokio::time::sleep(begun.elapsed() * 2).await;
         }
         loop {
             let begun = Instant::now();
@@ -113,7 +113,7 @@ impl Sweeping {
             if !more {
                 return Ok(swept);
             }
-            tokio::time::sleep(begun.elapsed()).await;
+            tokio::time::sleep(begun.elapsed() * 2).await;
         }
     }
 }

@@ -11,7 +11,7 @@ use super::table::DECLARED;
 use super::{Oidc, Pool, Server};
 use crate::codec::Secret;
 use crate::limits::{Enforcement, Limits, Rate};
-use crate::{AtLimit, Config, Cookie, Error, Lifetime, RecordIp};
+use crate::{AtLimit, Config, Cookie, Error, IdForm, KeyForm, Lifetime, RecordIp, TableKind};
 
 /// How a setting's text is understood, and where the value goes.
 pub(super) enum Kind {
@@ -52,12 +52,15 @@ pub(super) struct Values {
     pub(super) lifetime: Lifetime,
     pub(super) max_data: usize,
     pub(super) user_key: Option<String>,
+    pub(super) id_form: IdForm,
+    pub(super) key_form: Option<KeyForm>,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) public_url: Option<String>,
     pub(super) oidc: Oidc,
     pub(super) pool: Pool,
     pub(super) table: String,
     pub(super) schema: Option<String>,
+    pub(super) table_kind: Option<TableKind>,
     pub(super) registry: Option<String>,
     pub(super) sweep_interval: Option<Duration>,
     pub(super) max_sessions: Option<usize>,
@@ -82,12 +85,15 @@ impl Default for Values {
             lifetime: Lifetime::DEFAULT,
             max_data: 64 * 1024,
             user_key: None,
+            id_form: IdForm::default(),
+            key_form: None,
             trusted_proxies: Vec::new(),
             public_url: None,
             oidc: Oidc::default(),
             pool: Pool { max: 10, idle_timeout: Duration::from_secs(30), connect_timeout: Duration::from_secs(2) },
             table: "session".into(),
             schema: None,
+            table_kind: None,
             registry: None,
             sweep_interval: Some(Duration::from_secs(60)),
             max_sessions: None,
@@ -136,6 +142,7 @@ impl Values {
             .absolute(self.lifetime.absolute)
             .touch_every(self.lifetime.touch_every)
             .max_data(self.max_data)
+            .id_form(self.id_form)
             .trusted_proxies(self.trusted_proxies.iter().copied())
             .history(self.history)
             .record_ip(self.record_ip)
@@ -146,6 +153,10 @@ impl Values {
         };
         let config = match self.enforcement {
             Some(enforcement) => config.limits(self.limits(enforcement)),
+            None => config,
+        };
+        let config = match self.key_form {
+            Some(form) => config.key_form(form),
             None => config,
         };
         match &self.user_key {

@@ -43,7 +43,7 @@ pub use declared::{Declared, declared};
 pub use environment::variable;
 pub use error::{Origin, Problem, SettingsError};
 
-use crate::{Config, KeyForm};
+use crate::{Config, KeyForm, TableKind};
 use declared::Values;
 
 /// Settings that were found to work, and where each came from.
@@ -157,7 +157,7 @@ impl Settings {
         self.config.clone()
     }
 
-    /// How the store's keys are made from the ids: as they are in the Express profile, else hashed.
+    /// How the store's keys are made from the ids: `session.key_form`; not set, as they are in the Express profile, else hashed.
     pub fn key_form(&self) -> KeyForm {
         self.config.key_form
     }
@@ -205,6 +205,11 @@ impl Settings {
     /// `table.schema`; `None` leaves it to the connection's `search_path`.
     pub fn schema(&self) -> Option<&str> {
         self.values.schema.as_deref()
+    }
+
+    /// `table.kind`; `None` takes the table as it is.
+    pub fn table_kind(&self) -> Option<TableKind> {
+        self.values.table_kind
     }
 
     /// `table.registry`; `None` leaves it to the store, which names it after the table.

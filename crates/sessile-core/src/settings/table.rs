@@ -10,9 +10,9 @@ use super::declared::{Declared, Kind, Values};
 use super::parse::{Expected, is_url, networks, secrets, without_password};
 use crate::cookie::attributes::{is_domain, is_name, is_path};
 use crate::edit::check_key;
-use crate::{AtLimit, Enforcement, Error, Priority, RecordIp, SameSite, Secure};
+use crate::{AtLimit, Enforcement, Error, IdForm, KeyForm, Priority, RecordIp, SameSite, Secure, TableKind};
 
-pub(super) static DECLARED: [Declared; 44] = [
+pub(super) static DECLARED: [Declared; 47] = [
     Declared {
         path: "session.profile",
         variable: "SESSION_PROFILE",
@@ -98,6 +98,48 @@ pub(super) static DECLARED: [Declared; 44] = [
         example: r#""userId""#,
         secret: false,
         show: |values| shown(&values.user_key, "not set"),
+    },
+    Declared {
+        path: "session.id_form",
+        variable: "SESSION_ID_FORM",
+        kind: Kind::Word(&["base64url", "base32", "uuid"], |values, word| {
+            values.id_form = match word {
+                "base32" => IdForm::Base32,
+                "uuid" => IdForm::Uuid,
+                _ => IdForm::Base64Url,
+            };
+        }),
+        help: "What new session ids look like: 32 characters of base64url, as Express makes them; 52 of base32, as \
+               gorilla's stores do; or a UUID. Ids of every form are read.",
+        example: r#""base64url""#,
+        secret: false,
+        show: |values| {
+            match values.id_form {
+                IdForm::Base64Url => "base64url",
+                IdForm::Base32 => "base32",
+                IdForm::Uuid => "uuid",
+            }
+            .into()
+        },
+    },
+    Declared {
+        path: "session.key_form",
+        variable: "SESSION_KEY_FORM",
+        kind: Kind::Word(&["raw", "sha256"], |values, word| {
+            values.key_form = Some(if word == "raw" { KeyForm::Raw } else { KeyForm::Sha256 });
+        }),
+        help: "Whether the table's keys are the session ids as they are, as a program that shares the table expects, or \
+               their SHA-256, so that whoever reads the table cannot sign in with what is there. A change signs \
+               everyone out.",
+        example: r#""sha256""#,
+        secret: false,
+        show: |values| {
+            match values.key_form.unwrap_or(if values.express { KeyForm::Raw } else { KeyForm::Sha256 }) {
+                KeyForm::Raw => "raw",
+                KeyForm::Sha256 => "sha256",
+            }
+            .into()
+        },
     },
     Declared {
         path: "cookie.name",
@@ -409,6 +451,26 @@ pub(super) static DECLARED: [Declared; 44] = [
         example: r#""public""#,
         secret: false,
         show: |values| shown(&values.schema, "not set"),
+    },
+    Declared {
+        path: "table.kind",
+        variable: "SESSION_TABLE_KIND",
+        kind: Kind::Word(&["express", "columns"], |values, word| {
+            values.table_kind = Some(if word == "columns" { TableKind::Columns } else { TableKind::Express });
+        }),
+        help: "What the table is like: `express` has connect-pg-simple's columns `sid`, `sess` and `expire`; `columns` \
+               has `id`, `user_id`, `values`, `created_at` and `expires_at`, as services in Go keep sessions. Not set: \
+               as it is found, and `express` when it is made.",
+        example: r#""express""#,
+        secret: false,
+        show: |values| {
+            match values.table_kind {
+                None => "not set",
+                Some(TableKind::Express) => "express",
+                Some(TableKind::Columns) => "columns",
+            }
+            .into()
+        },
     },
     Declared {
         path: "table.registry",

@@ -1,0 +1,86 @@
+//! A row of the columns table: the application's values alone lie in its document, and the user and the times in columns
+//! beside it. Express's cookie object has no place there. [`Record`] is the same whatever table it comes from.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::record::{COOKIE, Meta, Revision, SESSILE, StoredCookie};
+use crate::transfer::Piece;
+use crate::{Data, Error, Record, StoreKey, UserId};
+
+/// Which table a relational store keeps sessions in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableKind {
+    /// connect-pg-simple's: `sid`, `sess` (the document) and `expire`.
+    Express,
+    /// `id`, `user_id`, `values`, `created_at` and `expires_at`, as services in Go keep them.
+    Columns,
+}
+
+/// A row of the columns table as it was read, for implementers of [`Store`](crate::Store).
+#[derive(Clone, Debug)]
+pub struct ValuesRow {
+    /// The JSON object with the application's values.
+    pub values: Arc<str>,
+    /// Whose session it is, as the column says: that counts, whatever else is known.
+    pub owner: Option<UserId>,
+    /// When the session began, as the column says.
+    pub created_at: SystemTime,
+    /// When it ends.
+    pub expires_at: SystemTime,
+}
+
+impl Record {
+    /// A row of the columns table as it was read at `now`.
+    ///
+    /// # Errors
+    /// When the values are not a JSON object, or have a key `cookie`, which is Express's in every other store. The row
+    /// should be left as it is.
+    pub fn from_values(key: &StoreKey, row: ValuesRow, now: SystemTime) -> Result<Self, Error> {
+        let data = Data::parse(row.values.clone())?;
+        if data.get(COOKIE).is_some() {
+            return Err(Error::poisoned(
+                "expected the row's values to leave the key `cookie` to Express's cookie object, found one; rename it",
+            ));
+        }
+        let meta = data.get(SESSILE).map(Meta::parse).transpose()?.unwrap_or_default();
+        let mut record = Self::of_parts(key, data, meta, StoredCookie::default(), row.expires_at, now);
+        if !record.is_ours() {
+            record.created_at = row.created_at.min(now);
+        }
+        record.revision = Some(Revision::of(row.values, row.owner.clone()));
+        record.owned_by(row.owner);
+        Ok(record)
+    }
+
+    /// The document without Express's cookie object, as the columns table has it.
+    pub fn values(&self) -> String {
+        self.data.to_json_without(COOKIE)
+    }
+}
+
+impl Revision {
+    /// The text of the row as it was read or written, without Express's cookie object.
+    pub fn values(&self) -> Cow<'_, str> {
+        // What was written has it first, and what was read from a columns table has none.
+        match self.as_str().starts_with(r#"{"cookie":"#).then(|| Data::parse(self.as_str().into())) {
+            Some(Ok(data)) => data.to_json_without(COOKIE).into(),
+            _ => self.as_str().into(),
+        }
+    }
+}
+
+impl Piece {
+    /// A row of the columns table, as it moves to another store.
+    ///
+    /// # Errors
+    /// As for [`Record::from_values`].
+    pub fn from_values(key: StoreKey, row: ValuesRow, now: SystemTime) -> Result<Self, Error> {
+        let expires_at = row.expires_at;
+        let mut record = Record::from_values(&key, row, now)?;
+        let is_shared = record.meta.key.is_some();
+        record.seal(is_shared.then_some(&key))?;
+        Ok(Self::Session { key, document: record.document().into(), expires_at })
+    }
+}
