@@ -84,3 +84,72 @@ impl Piece {
         Ok(Self::Session { key, document: record.document().into(), expires_at })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn row(values: &str, owner: Option<&str>) -> ValuesRow {
+        ValuesRow { values: values.into(), owner: owner.map(UserId::from), created_at: at(10), expires_at: at(1_000) }
+    }
+
+    fn read(values: &str, owner: Option<&str>) -> Record {
+        Record::from_values(&StoreKey::stored("key"), row(values, owner), at(100)).unwrap()
+    }
+
+    #[test]
+    fn a_row_of_another_program_is_a_session_of_the_user_in_its_column() {
+        let record = read(r#"{"cart":[1]}"#, Some("bob"));
+        assert_eq!((record.owner, record.created_at, record.expires_at), (Some("bob".into()), at(10), at(1_000)));
+        assert_eq!(record.data.get("cart"), Some("[1]"));
+        assert_eq!(read("{}", None).owner, None);
+    }
+
+    #[test]
+    fn what_is_written_has_no_cookie_and_reads_back_as_it_was() {
+        let mut record = read(r#"{"cart":[1]}"#, Some("bob"));
+        record.seal(None).unwrap();
+        let values = record.values();
+        assert!(!values.contains("\"cookie\"") && values.contains("\"cart\":[1]"), "{values}");
+        let handle = record.handle.clone();
+        let again = read(&values, Some("bob"));
+        assert_eq!((again.handle, again.created_at), (handle, at(10)));
+        let revision = record.written().revision.unwrap();
+        assert_eq!(revision.values(), values, "what was written is compared as it lies in the column");
+        assert_eq!(revision.owner(), Some(&UserId::from("bob")));
+    }
+
+    #[test]
+    fn the_column_counts_whoever_signed_in_before() {
+        let mut record = read("{}", Some("bob"));
+        record.meta.authenticate(at(50));
+        record.seal(None).unwrap();
+        assert_eq!(read(&record.values(), Some("bob")).authenticated_at(), Some(at(50)));
+        let taken_over = read(&record.values(), Some("eve"));
+        assert_eq!((taken_over.owner, taken_over.meta.authenticated_at), (Some("eve".into()), None));
+        assert_eq!(read(&record.values(), None).owner, None);
+    }
+
+    #[test]
+    fn a_key_called_cookie_leaves_the_row_as_it_is() {
+        let error = Record::from_values(&StoreKey::stored("key"), row(r#"{"cookie":"oat"}"#, None), at(0)).unwrap_err();
+        assert!(error.is_poisoned() && !error.to_string().contains("oat"), "{error}");
+    }
+
+    #[test]
+    fn it_moves_to_another_store_as_a_whole_document() {
+        let piece = Piece::from_values(StoreKey::stored("key"), row(r#"{"cart":[1]}"#, Some("bob")), at(100)).unwrap();
+        piece.check().unwrap();
+        let Piece::Session { key, document, expires_at } = piece else { panic!("not a session") };
+        let record = Record::stored(&key, document, expires_at, at(100)).unwrap();
+        assert_eq!((record.owner, record.created_at), (Some("bob".into()), at(10)));
+    }
+}

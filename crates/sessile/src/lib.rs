@@ -60,5 +60,6 @@ mod book {
         redis "redis"
         operations "operations"
         migrating_from_express "migrating-from-express"
+        migrating_from_go "migrating-from-go"
     }
 }

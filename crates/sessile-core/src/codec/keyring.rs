@@ -97,6 +97,12 @@ impl Secret {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
+
+    /// The key itself.
+    #[cfg(feature = "settings")]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Secret {

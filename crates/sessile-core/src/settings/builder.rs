@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::declared::{Declared, Values, declared};
 use super::error::{Origin, Problem, SettingsError};
 use super::file::{self, Written};
-use super::{Settings, environment, host, parse};
+use super::{Settings, environment, gorilla, host, parse};
 use crate::{SameSite, Secure};
 
 /// The file that [`Builder::default_file`] reads.
@@ -167,6 +167,9 @@ impl Builder {
         self.problems.extend(cookie_problems(&values, &origins));
         self.problems.extend(oidc_problems(&values, &origins));
         self.problems.extend(return_problems(&values, &origins));
+        if !values.secrets.is_empty() {
+            self.problems.extend(format_problem(&values, &origins));
+        }
         let secret_is_missing = values.secrets.is_empty() && !about(&self.problems, "session.secret");
         if secret_is_missing && !self.file_is_broken {
             let origin = origins.get("session.secret").cloned().unwrap_or(Origin::Default);
@@ -275,6 +278,12 @@ fn oidc_problems(values: &Values, origins: &BTreeMap<&'static str, Origin>) -> O
     };
     let origin = origins.get(there).cloned().unwrap_or(Origin::Default);
     Some(Problem::new(there, origin, format!("expected {missing} beside it, found none; set {variable}")))
+}
+
+/// What is wrong with the cookie's format and its keys.
+fn format_problem(values: &Values, origins: &BTreeMap<&'static str, Origin>) -> Option<Problem> {
+    let (path, fault) = gorilla::fault(values)?;
+    Some(Problem::new(path, origins.get(path).cloned().unwrap_or(Origin::Default), fault))
 }
 
 /// What would keep the cookie from coming along when a provider sends the browser back: no sign-in could succeed.

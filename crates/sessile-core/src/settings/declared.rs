@@ -6,10 +6,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::file::Written;
+use super::gorilla::{self, EncryptionKey};
 use super::parse::{Expected, count, count_or_none, milliseconds, milliseconds_or_none};
 use super::table::DECLARED;
 use super::{Oidc, Pool, Server};
-use crate::codec::Secret;
+use crate::codec::{Secret, Serializer};
 use crate::limits::{Enforcement, Limits, Rate};
 use crate::{AtLimit, Config, Cookie, Error, IdForm, KeyForm, Lifetime, RecordIp, TableKind};
 
@@ -48,6 +49,9 @@ pub(super) struct Values {
     pub(super) express: bool,
     pub(super) database_url: Option<String>,
     pub(super) secrets: Vec<Secret>,
+    pub(super) encryption_keys: Vec<EncryptionKey>,
+    /// Of a cookie as Go programs write it; `None` for Express's.
+    pub(super) serializer: Option<Serializer>,
     pub(super) cookie: Cookie,
     pub(super) lifetime: Lifetime,
     pub(super) max_data: usize,
@@ -81,6 +85,8 @@ impl Default for Values {
             express: false,
             database_url: None,
             secrets: Vec::new(),
+            encryption_keys: Vec::new(),
+            serializer: None,
             cookie: Cookie::default(),
             lifetime: Lifetime::DEFAULT,
             max_data: 64 * 1024,
@@ -153,6 +159,10 @@ impl Values {
         };
         let config = match self.enforcement {
             Some(enforcement) => config.limits(self.limits(enforcement)),
+            None => config,
+        };
+        let config = match gorilla::codec(self)? {
+            Some(codec) => config.codec(codec),
             None => config,
         };
         let config = match self.key_form {

@@ -26,6 +26,7 @@ mod environment;
 mod error;
 mod examine;
 mod file;
+mod gorilla;
 mod host;
 mod parse;
 mod table;

@@ -7,12 +7,13 @@ use ipnet::IpNet;
 
 use super::LogFormat;
 use super::declared::{Declared, Kind, Values};
+use super::gorilla;
 use super::parse::{Expected, is_url, networks, secrets, without_password};
 use crate::cookie::attributes::{is_domain, is_name, is_path};
 use crate::edit::check_key;
 use crate::{AtLimit, Enforcement, Error, IdForm, KeyForm, Priority, RecordIp, SameSite, Secure, TableKind};
 
-pub(super) static DECLARED: [Declared; 47] = [
+pub(super) static DECLARED: [Declared; 49] = [
     Declared {
         path: "session.profile",
         variable: "SESSION_PROFILE",
@@ -44,6 +45,24 @@ pub(super) static DECLARED: [Declared; 47] = [
             0 => "not set".into(),
             1 => "1 secret, hidden".into(),
             many => format!("{many} secrets, hidden"),
+        },
+    },
+    Declared {
+        path: "session.encryption_keys",
+        variable: "SESSION_ENCRYPTION_KEYS",
+        kind: Kind::List("keys between commas, or an array", |values, texts| {
+            values.encryption_keys = gorilla::encryption_keys(texts)?;
+            Ok(())
+        }),
+        help: "The keys that encrypt cookies of gorilla's format, of 16, 24 or 32 bytes each: the first belongs to the first \
+               secret, and so on. `base64:` before one gives its bytes in base64; so it does before a secret in that \
+               format. Not set: cookies are signed and not encrypted.",
+        example: r#"["base64:not a key: openssl rand -base64 32"]"#,
+        secret: true,
+        show: |values| match values.encryption_keys.len() {
+            0 => "not set".into(),
+            1 => "1 key, hidden".into(),
+            many => format!("{many} keys, hidden"),
         },
     },
     Declared {
@@ -155,6 +174,18 @@ pub(super) static DECLARED: [Declared; 47] = [
         example: r#""__Secure-sid""#,
         secret: false,
         show: |values| values.cookie.name.to_string(),
+    },
+    Declared {
+        path: "cookie.format",
+        variable: "COOKIE_FORMAT",
+        kind: Kind::Word(&["express", "gorilla", "gorilla-json"], |values, word| {
+            values.serializer = gorilla::serializer(word);
+        }),
+        help: "How the id is written into the cookie: as Express's `cookie-signature` does, or as Go's gorilla/securecookie \
+               does, which can encrypt it: with gob, its default, or with its `JSONEncoder`.",
+        example: r#""express""#,
+        secret: false,
+        show: |values| gorilla::format(values.serializer).into(),
     },
     Declared {
         path: "cookie.domain",

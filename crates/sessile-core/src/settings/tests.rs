@@ -558,3 +558,60 @@ fn settings_that_do_not_work_together_are_named() {
         assert!(found_text.contains(text), "case {number}: {found_text}");
     }
 }
+
+#[test]
+fn cookies_in_gorillas_format() {
+    use crate::SessionId;
+    use crate::codec::{CookieCodec as _, GorillaCodec, KeyPair, Secret, Serializer};
+    let (key, now) = ("0123456789abcdef", std::time::SystemTime::UNIX_EPOCH);
+    let pair = || KeyPair::new(Secret::new(SECRET).unwrap()).unwrap();
+    let id = SessionId::parse("MZXW6YTBOI").unwrap();
+    let codec_of = |builder: Builder| builder.resolve().unwrap().config().codec;
+    let gorilla = || builder().set("cookie.format", "gorilla");
+    let written = codec_of(gorilla()).encode("sid", &id, now);
+    let peer = GorillaCodec::new([pair()]).unwrap();
+    assert!(peer.decode("sid", written.as_bytes(), now).is_some_and(|decoded| decoded.id == id));
+    assert!(codec_of(builder()).decode("sid", written.as_bytes(), now).is_none(), "Express's is another format");
+
+    let encrypted = codec_of(gorilla().set("session.encryption_keys", key)).encode("sid", &id, now);
+    assert!(peer.decode("sid", encrypted.as_bytes(), now).is_none());
+    let peer = GorillaCodec::new([pair().encrypting(key).unwrap()]).unwrap();
+    assert!(peer.decode("sid", encrypted.as_bytes(), now).is_some());
+
+    let json = builder().set("cookie.format", "gorilla-json");
+    let json = json.set("session.secret", format!("base64:{}", "Z1VuWFJQenJrdVEwckR0QlNIWG1GSkMyQWJWQnY0RHM="));
+    let json = json.set("session.encryption_keys", "base64:MDEyMzQ1Njc4OWFiY2RlZg==");
+    let written = codec_of(json).encode("sid", &id, now);
+    assert!(peer.serializer(Serializer::Json).decode("sid", written.as_bytes(), now).is_some(), "the same keys");
+}
+
+#[test]
+fn keys_of_gorillas_format_that_do_not_fit() {
+    let gorilla = || builder().set("cookie.format", "gorilla");
+    let told = |builder| problems(builder).concat();
+    let short = told(gorilla().set("session.encryption_keys", "0123456789"));
+    assert!(short.contains("16, 24 or 32 bytes, found one of 10"), "{short}");
+    assert!(!short.contains("0123456789"), "a key is not quoted");
+    let two = told(gorilla().set("session.encryption_keys", "0123456789abcdef,0123456789abcdeF"));
+    assert!(two.contains("at most one for each of the 1 secrets, found 2"), "{two}");
+    let alone = told(builder().set("session.encryption_keys", "0123456789abcdef"));
+    assert!(alone.contains("expected cookie.format to be gorilla"), "{alone}");
+    let express = told(gorilla().set("session.profile", "express"));
+    assert!(express.contains("an Express app could not read the cookie"), "{express}");
+    let secret = told(gorilla().set("session.secret", format!("base64:{SECRET}!")));
+    assert!(secret.contains("expected base64 with padding"), "{secret}");
+}
+
+#[test]
+fn ids_keys_and_the_table_take_the_form_that_is_asked_for() {
+    let asked = builder().set("session.id_form", "base32").set("session.key_form", "raw").set("table.kind", "columns");
+    let settings = asked.resolve().unwrap();
+    let forms = (settings.config().id_form, settings.key_form(), settings.table_kind());
+    assert_eq!(forms, (crate::IdForm::Base32, KeyForm::Raw, Some(TableKind::Columns)));
+    let usual = builder().resolve().unwrap();
+    let forms = (usual.config().id_form, usual.key_form(), usual.table_kind());
+    assert_eq!(forms, (crate::IdForm::Base64Url, KeyForm::Sha256, None));
+    let express = builder().set("session.profile", "express").resolve().unwrap();
+    assert_eq!(express.key_form(), KeyForm::Raw);
+    assert_eq!(value(&express, "session.key_form").0, "raw");
+}
