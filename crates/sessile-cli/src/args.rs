@@ -87,8 +87,8 @@ pub(crate) struct CheckArgs {
 /// Where the sessions are.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StoreArgs {
-    /// The session store: postgres://… or sqlite:PATH [default: database.url, which is DATABASE_URL]. Others on this host
-    /// can see what is typed here; a password belongs into DATABASE_URL
+    /// The session store: postgres://…, redis://… or sqlite:PATH [default: database.url, which is DATABASE_URL]. Others on
+    /// this host can see what is typed here; a password belongs into DATABASE_URL
     #[arg(long, value_name = "URL")]
     pub(crate) store: Option<String>,
     #[command(flatten)]

@@ -111,6 +111,6 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let [problem] = error.problems() else { panic!("{error}") };
         assert!(problem.message().contains("found a sample"), "{problem}");
-        assert!(declared().iter().all(|setting| sample().contains(&format!(" = {}\n", setting.example()))));
+        assert!(declared().all(|setting| sample().contains(&format!(" = {}\n", setting.example()))));
     }
 }

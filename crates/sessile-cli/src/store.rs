@@ -6,7 +6,8 @@ use std::time::Duration;
 use sessile::metrics::Measured;
 use sessile::settings::{Builder, Settings};
 use sessile::{
-    Config, Error, Examine, PostgresBuilder, PostgresStore, RedisStore, Sessions, SqliteBuilder, SqliteStore,
+    Config, Error, Examine, PostgresBuilder, PostgresStore, RedisBuilder, RedisStore, Sessions, SqliteBuilder,
+    SqliteStore,
 };
 use tracing::warn;
 
@@ -52,7 +53,7 @@ impl<'a> Place<'a> {
     pub(crate) async fn open(&self, settings: &Settings) -> Result<Sessions, Error> {
         Ok(match self {
             Self::Postgres(url) => Sessions::new(postgres(url, settings).await?, settings.config()),
-            Self::Redis(url) => Sessions::new(RedisStore::connect(*url).await?, settings.config()),
+            Self::Redis(url) => Sessions::new(redis_builder(url, settings).connect().await?, settings.config()),
             Self::Sqlite(path) => Sessions::new(sqlite(path, settings).await?, settings.config()),
         })
     }
@@ -110,7 +111,9 @@ pub(crate) async fn measured(
             }
             Sessions::new(Measured::new(store).heard_by(listener), config)
         }
-        Place::Redis(url) => Sessions::new(Measured::new(RedisStore::connect(url).await?).heard_by(listener), config),
+        Place::Redis(url) => {
+            Sessions::new(Measured::new(redis_builder(url, settings).connect().await?).heard_by(listener), config)
+        }
         Place::Sqlite(path) => Sessions::new(Measured::new(sqlite(&path, settings).await?).heard_by(listener), config),
     })
 }
@@ -126,7 +129,7 @@ pub(crate) async fn existing(settings: &Settings) -> anyhow::Result<Sessions> {
     place.has_to_be_there()?;
     Ok(match place {
         // There is nothing to create on Redis.
-        Place::Redis(url) => Sessions::new(RedisStore::connect(url).await?, settings.config()),
+        Place::Redis(url) => Sessions::new(redis_builder(url, settings).connect().await?, settings.config()),
         Place::Postgres(url) => {
             Sessions::new(postgres_builder(url, settings).existing(true).connect().await?, settings.config())
         }
@@ -140,7 +143,7 @@ pub(crate) async fn existing(settings: &Settings) -> anyhow::Result<Sessions> {
 pub(crate) fn to_examine(settings: &Settings) -> anyhow::Result<Box<dyn Examine>> {
     Ok(match Place::of(settings)?.ok_or_else(nowhere)? {
         Place::Postgres(url) => Box::new(postgres_lazily(url, settings)?),
-        Place::Redis(url) => Box::new(RedisStore::builder(url)),
+        Place::Redis(url) => Box::new(redis_builder(url, settings)),
         Place::Sqlite(path) => Box::new(sqlite_builder(&path, settings)),
     })
 }
@@ -172,6 +175,16 @@ fn postgres_builder(url: &str, settings: &Settings) -> PostgresBuilder {
         builder = builder.registry(registry);
     }
     builder
+}
+
+fn redis_builder(url: &str, settings: &Settings) -> RedisBuilder {
+    let redis = settings.redis();
+    let replicas = redis.wait_replicas.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX));
+    RedisStore::builder(url)
+        .prefix(&redis.prefix)
+        .connect_timeout(settings.pool().connect_timeout)
+        .allow_eviction(redis.allow_eviction)
+        .wait_replicas(replicas, redis.wait_timeout)
 }
 
 pub(crate) async fn sqlite(path: &Path, settings: &Settings) -> Result<SqliteStore, Error> {

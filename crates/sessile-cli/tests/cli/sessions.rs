@@ -7,7 +7,7 @@ use serde_json::Value;
 use sessile::{SqliteStore, Store as _};
 use sessile_testkit::http::Browser;
 
-use crate::support::{Demo, Directory, Place, SECRET, sign_in, sign_in_as, stderr, steady};
+use crate::support::{Demo, Directory, Place, SECRET, sign_in, sign_in_as, stderr, stdout, steady};
 
 async fn operators_see_and_end_sessions(place: &Place) {
     let demo = place.demo();
@@ -83,6 +83,30 @@ async fn operators_see_and_end_sessions_in_postgresql() {
 async fn operators_see_and_end_sessions_on_redis() {
     let server = sessile_testkit::redis::Server::start();
     operators_see_and_end_sessions(&Place::at(server.url())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_reach_the_store_on_redis() {
+    let server = sessile_testkit::redis::Server::start_with(&[("maxmemory-policy", "allkeys-lru")]);
+    let place = Place::at(server.url());
+    let with = |variables: &[(&str, &str)], words: &[&str]| {
+        let output = place.command(words).envs(variables.iter().copied()).output().unwrap();
+        (output.status.code(), stdout(&output).to_owned() + stderr(&output))
+    };
+    let (evicts, shop) = (("REDIS_ALLOW_EVICTION", "true"), ("REDIS_PREFIX", "shop:"));
+    let (code, told) = with(&[], &["list"]);
+    assert!(code == Some(2) && told.contains("allkeys-lru"), "{code:?} {told}");
+
+    let mut demo = place.command(&["demo", "--listen", "127.0.0.1:0"]);
+    let demo = Demo::start(demo.env("SESSION_SECRET", SECRET).envs([evicts, shop]));
+    assert_eq!(sign_in(&Browser::new(&demo.url)).await.status, 303);
+    assert_eq!(with(&[evicts], &["list"]).0, Some(1), "under another prefix nobody is signed in");
+    let (code, listed) = with(&[evicts, shop], &["list"]);
+    assert!(code == Some(0) && listed.contains("ada"), "{code:?} {listed}");
+
+    let waits = [evicts, shop, ("REDIS_WAIT_REPLICAS", "1"), ("REDIS_WAIT_TIMEOUT", "10")];
+    let (code, told) = with(&waits, &["revoke", "--user", "ada", "--yes"]);
+    assert!(code == Some(3) && told.contains("replica"), "{code:?} {told}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{options, shipped};
 
 /// Whether the server reads this variable.
 fn is_a_setting(name: &str) -> bool {
-    let of = |name: &str, file: bool| declared().iter().any(|one| one.variable() == name && (!file || one.is_secret()));
+    let of = |name: &str, file: bool| declared().any(|one| one.variable() == name && (!file || one.is_secret()));
     of(name, false) || name.strip_suffix("_FILE").is_some_and(|name| of(name, true)) || name == "RUST_LOG"
 }
 

@@ -216,8 +216,8 @@ impl Builder {
 }
 
 fn known(path: &str, origin: Origin) -> Result<&'static Declared, Problem> {
-    declared().iter().find(|setting| setting.path() == path).ok_or_else(|| {
-        let advice = match parse::nearest(path, declared().iter().map(Declared::path)) {
+    declared().find(|setting| setting.path() == path).ok_or_else(|| {
+        let advice = match parse::nearest(path, declared().map(Declared::path)) {
             Some(meant) => format!("did you mean {meant}?"),
             None => "`sessile config reference` lists all settings".into(),
         };
@@ -228,7 +228,7 @@ fn known(path: &str, origin: Origin) -> Result<&'static Declared, Problem> {
 /// A variable that is none of ours but looks like a slip of the pen. It may belong to someone else, so it is no error.
 fn misspelt(name: &str) -> Option<String> {
     let stem = name.strip_suffix("_FILE").unwrap_or(name);
-    let meant = parse::nearest(stem, declared().iter().map(Declared::variable)).filter(|meant| *meant != stem)?;
+    let meant = parse::nearest(stem, declared().map(Declared::variable)).filter(|meant| *meant != stem)?;
     Some(format!("the environment variable {name} is not read; did you mean {meant}?"))
 }
 

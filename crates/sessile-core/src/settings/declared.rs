@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use super::file::Written;
 use super::gorilla::{self, EncryptionKey};
 use super::parse::{Expected, count, count_or_none, milliseconds, milliseconds_or_none};
-use super::table::DECLARED;
-use super::{Oidc, Pool, Server};
+use super::table::SECTIONS;
+use super::{Oidc, Pool, Redis, Server};
 use crate::codec::{Secret, Serializer};
 use crate::limits::{Enforcement, Limits, Rate};
 use crate::{AtLimit, Config, Cookie, Error, IdForm, KeyForm, Lifetime, RecordIp, TableKind};
@@ -62,6 +62,7 @@ pub(super) struct Values {
     pub(super) public_url: Option<String>,
     pub(super) oidc: Oidc,
     pub(super) pool: Pool,
+    pub(super) redis: Redis,
     pub(super) table: String,
     pub(super) schema: Option<String>,
     pub(super) table_kind: Option<TableKind>,
@@ -97,6 +98,7 @@ impl Default for Values {
             public_url: None,
             oidc: Oidc::default(),
             pool: Pool { max: 10, idle_timeout: Duration::from_secs(30), connect_timeout: Duration::from_secs(2) },
+            redis: Redis::default(),
             table: "session".into(),
             schema: None,
             table_kind: None,
@@ -180,10 +182,10 @@ impl Values {
 ///
 /// ```
 /// # use sessile_core::settings::declared;
-/// assert!(declared().iter().any(|setting| setting.variable() == "SESSION_SECRET"));
+/// assert!(declared().any(|setting| setting.variable() == "SESSION_SECRET"));
 /// ```
-pub fn declared() -> &'static [Declared] {
-    &DECLARED
+pub fn declared() -> impl Iterator<Item = &'static Declared> {
+    SECTIONS.into_iter().flatten()
 }
 
 impl Declared {

@@ -67,6 +67,27 @@ pub struct Pool {
     pub connect_timeout: Duration,
 }
 
+/// `redis.*`: a store on Redis or Valkey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Redis {
+    /// What the names of its keys begin with. Default `sessile:`.
+    pub prefix: String,
+    /// How many replicas must have a sign-out before it is answered. Default none.
+    pub wait_replicas: Option<usize>,
+    /// How long to wait for them. Default 500 milliseconds.
+    pub wait_timeout: Duration,
+    /// Whether a server may be used that evicts keys. Default false.
+    pub allow_eviction: bool,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        let wait_timeout = Duration::from_millis(500);
+        Self { prefix: "sessile:".into(), wait_replicas: None, wait_timeout, allow_eviction: false }
+    }
+}
+
 /// `oidc.*`: the identity provider that users sign in with.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -198,6 +219,11 @@ impl Settings {
         self.values.pool
     }
 
+    /// `redis.*`.
+    pub fn redis(&self) -> &Redis {
+        &self.values.redis
+    }
+
     /// `table.name`. Default `session`, as connect-pg-simple calls it.
     pub fn table(&self) -> &str {
         &self.values.table
@@ -249,7 +275,7 @@ impl Settings {
     /// # Ok::<(), sessile_core::settings::SettingsError>(())
     /// ```
     pub fn explain(&self) -> impl Iterator<Item = Explained> {
-        declared().iter().map(|setting| Explained {
+        declared().map(|setting| Explained {
             name: setting.path(),
             variable: setting.variable(),
             value: setting.show(&self.values),

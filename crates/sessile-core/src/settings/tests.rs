@@ -51,12 +51,12 @@ impl Drop for File {
 
 #[test]
 fn every_setting_has_one_path_and_one_variable() {
-    let mut names: Vec<&str> = declared().iter().flat_map(|one| [one.path(), one.variable()]).collect();
+    let mut names: Vec<&str> = declared().flat_map(|one| [one.path(), one.variable()]).collect();
     names.sort_unstable();
     let all = names.len();
     names.dedup();
     assert_eq!(names.len(), all);
-    assert_eq!(declared()[0].path(), "session.profile", "it gives the others their defaults");
+    assert_eq!(declared().next().unwrap().path(), "session.profile", "it gives the others their defaults");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn every_setting_can_be_set_from_every_source_and_shows_it() {
         ("sweep.interval", "900000", "900000 ms"),
         ("sweep.interval", "none", "none"),
     ] {
-        let setting = declared().iter().find(|one| one.path() == path).unwrap();
+        let setting = declared().find(|one| one.path() == path).unwrap();
         let file = File::new(&format!("every-{path}"), &format!("{path} = '{written}'\n"));
         for (builder, origin) in [
             (builder().set(path, written), Origin::Code),
