@@ -78,12 +78,16 @@ fn title(section: &str) -> &str {
     match section {
         "session" => "Sessions",
         "cookie" => "The cookie",
+        "registry" => "Devices",
+        "limits" => "Limits",
+        "oidc" => "The identity provider",
         "database" => "The database",
         "pool" => "Connections",
         "table" => "The table",
+        "redis" => "Redis and Valkey",
         "sweep" => "Sweeping",
         "server" => "The server `sessile serve`",
-        "" => "Proxies",
+        "" => "The address and its proxies",
         other => other,
     }
 }
