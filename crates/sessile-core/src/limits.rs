@@ -17,6 +17,9 @@ use crate::clock::to_millis;
 /// How many clients one table tells apart.
 const PLACES: usize = 1 << 15;
 
+/// A clock that was set back by less is waited for, in milliseconds: what was counted still counts.
+const CLOCK_STEP: u64 = 60_000;
+
 /// What happens to a client that is over its rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforcement {
@@ -166,8 +169,9 @@ impl Counted {
     fn count_in(&self, place: &AtomicU64, now: u64) -> Option<u64> {
         let per = self.rate.per_millis();
         let each = (per / u64::from(self.rate.count)).max(1);
-        // What is further ahead than the rate allows was counted before the clock went back, and means nothing now.
-        let next = |free_at: u64| Some(free_at).filter(|at| (now..=now + per).contains(at)).unwrap_or(now) + each;
+        // What is far further ahead than the rate allows was counted before the clock went back, and means nothing now.
+        let is_of_now = |at: &u64| *at <= now + per + per.max(CLOCK_STEP);
+        let next = |free_at: u64| Some(free_at).filter(is_of_now).unwrap_or(now).max(now) + each;
         let count = |free_at| Some(next(free_at)).filter(|next| *next <= now + per);
         let counted = place.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
         counted.err().map(|free_at| next(free_at) - now - per)

@@ -252,7 +252,7 @@ impl Sessions {
         counted: impl FnOnce(&Limiter) -> &Counted,
     ) -> Result<(), Error> {
         let (Some(limiter), Some(client)) = (&self.shared.limiter, client) else { return Ok(()) };
-        let Err(wait) = counted(limiter).count(client, facts.began) else { return Ok(()) };
+        let Err(wait) = counted(limiter).count(client, self.now()) else { return Ok(()) };
         let reason = || Some(what.into());
         self.refuse(Refusal::RateLimited, facts, |event| Event { reason: reason(), ..event });
         match limiter.limits.enforcement {

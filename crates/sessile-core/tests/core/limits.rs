@@ -130,6 +130,24 @@ fn a_clock_that_goes_back_locks_nobody_out() {
     assert_eq!(through(3, || make_session(&sessions, &one)).0, 2);
 }
 
+/// Whoever sends the heads of many requests early, and the passwords late, has no more tries for it.
+#[test]
+fn a_request_that_began_earlier_counts_when_it_tries() {
+    let (sessions, clock, _) = sessions(enforced().sign_ins(Rate::per_minute(4)));
+    let one = from("203.0.113.7");
+    let mut held: Vec<_> = (0..40).map(|_| (sessions.begin(&one), clock.advance(Duration::from_millis(100))).0).collect();
+    assert_eq!(through(40, || held.pop().unwrap().try_sign_in()).0, 4);
+}
+
+#[test]
+fn a_clock_that_is_set_back_a_little_gives_nothing_for_free() {
+    let (sessions, clock, _) = sessions(enforced().sign_ins(Rate::per_minute(4)));
+    let one = from("203.0.113.7");
+    assert_eq!(through(5, || sessions.begin(&one).try_sign_in()).0, 4);
+    clock.set(crate::support::at(crate::support::START_MS - 5_000));
+    assert_eq!(through(5, || sessions.begin(&one).try_sign_in()).0, 0);
+}
+
 /// An attacker with a hundred thousand addresses neither makes the tables grow nor keeps others out.
 #[test]
 fn many_clients_do_not_lock_out_others() {
