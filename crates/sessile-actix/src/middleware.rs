@@ -125,10 +125,11 @@ impl RequestHead for Head<'_> {
 }
 
 fn add_cookie(headers: &mut HeaderMap, cookie: &SetCookie) {
-    let Ok(value) = HeaderValue::from_str(cookie.header_value()) else {
+    let Ok(mut value) = HeaderValue::from_str(cookie.header_value()) else {
         tracing::error!("the session cookie could not be sent: its attributes are not ASCII");
         return;
     };
+    value.set_sensitive(true);
     headers.append(SET_COOKIE, value);
     headers.append(VARY, HeaderValue::from_static("Cookie"));
     if !headers.contains_key(CACHE_CONTROL) {

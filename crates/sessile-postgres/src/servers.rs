@@ -16,6 +16,10 @@ pub(crate) fn parse(url: &str) -> Result<Config, Error> {
             "expected a URL like postgres://user:password@host:5432/database, found something that is not one",
         )
     })?;
+    // However it was spelled.
+    if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
+        return Err(no_standby());
+    }
     if count(&config) > 1 {
         if target == Some("any") {
             return Err(no_standby());
@@ -139,5 +143,6 @@ mod tests {
             assert!(demands(&format!("host=a,b target_session_attrs={wrong}")).is_err(), "{wrong}");
         }
         assert!(demands("postgres://a/d?target_session_attrs=read-only").is_err());
+        assert!(demands("host=a target_session_attrs = read-only").is_err());
     }
 }

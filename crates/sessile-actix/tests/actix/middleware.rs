@@ -40,6 +40,14 @@ async fn a_middleware_that_gives_up_does_not_undo_the_handlers_edits() {
 }
 
 #[tokio::test]
+async fn the_cookie_is_marked_as_a_secret_for_whoever_prints_headers() {
+    let app = App::new().route("/", web::get().to(visit)).wrap(SessionMiddleware::new(sessions()));
+    let app = actix_web::test::init_service(app).await;
+    let answer = actix_web::test::call_service(&app, actix_web::test::TestRequest::get().to_request()).await;
+    assert!(answer.headers().get("set-cookie").unwrap().is_sensitive());
+}
+
+#[tokio::test]
 async fn a_handler_without_the_middleware_says_what_is_missing_to_the_log_and_not_to_the_browser() {
     let address = serve(|| App::new().route("/", web::get().to(visit)));
     let answer = Browser::new(&address).get("/").send().await;

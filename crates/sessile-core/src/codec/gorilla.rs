@@ -22,7 +22,7 @@ use crate::{Error, SessionId};
 pub use super::serial::Serializer;
 
 /// How long a cookie is accepted, as in securecookie.
-const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How long a cookie's value may be, in bytes, as in securecookie.
 const MAX_LENGTH: usize = 4096;
@@ -173,7 +173,8 @@ impl GorillaCodec {
         self
     }
 
-    /// How long after it was signed a cookie is accepted; `None` for ever. Default 30 days. In whole seconds.
+    /// How long after it was signed a cookie is accepted; `None` for ever. Default 30 days. In whole seconds. A session that
+    /// may be left alone for longer than this is lost with its cookie.
     pub fn max_age(mut self, age: Option<Duration>) -> Self {
         self.max_age = age;
         self

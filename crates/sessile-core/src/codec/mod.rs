@@ -1,7 +1,7 @@
 //! How a session id travels in a cookie: signed, so that a forged one is refused before any store is asked.
 
 mod express;
-mod gorilla;
+pub(crate) mod gorilla;
 mod keyring;
 mod serial;
 

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::declared::Values;
 use super::parse::Expected;
 use crate::Error;
+use crate::codec::gorilla::MAX_AGE;
 use crate::codec::{GorillaCodec, KeyPair, Secret, Serializer};
 
 /// What stands before a key that is written as base64.
@@ -65,7 +66,9 @@ pub(super) fn codec(values: &Values) -> Result<Option<GorillaCodec>, Error> {
     let mut keys = values.encryption_keys.iter();
     let pairs = values.secrets.iter().map(|secret| pair(secret, keys.next()));
     let codec = GorillaCodec::new(pairs.collect::<Result<Vec<_>, _>>()?)?;
-    Ok(Some(codec.serializer(serializer)))
+    // A session that is left alone for longer than Go's default must not be lost with its cookie.
+    let longest = values.lifetime.idle.max(MAX_AGE);
+    Ok(Some(codec.serializer(serializer).max_age(Some(longest))))
 }
 
 fn pair(secret: &Secret, key: Option<&EncryptionKey>) -> Result<KeyPair, Error> {

@@ -223,7 +223,7 @@ fn one_wrong_value_is_told_with_its_source_what_was_expected_and_what_to_do() {
         (
             "database.url",
             "host=db password=hunter2",
-            "expected a URL like postgres://user:password@host:5432/database or sqlite:PATH, found something else, not shown here",
+            "expected a URL like postgres://user:password@host:5432/database, redis://host:6379 or sqlite:PATH, found something else, not shown here",
         ),
         ("pool.max", "0", "expected a whole number above 0, found \"0\""),
         ("registry.max_sessions_per_user", "0", "expected a whole number above 0 or none, found \"0\""),
@@ -577,6 +577,12 @@ fn cookies_in_gorillas_format() {
     assert!(peer.decode("sid", encrypted.as_bytes(), now).is_none());
     let peer = GorillaCodec::new([pair().encrypting(key).unwrap()]).unwrap();
     assert!(peer.decode("sid", encrypted.as_bytes(), now).is_some());
+
+    let days = |days: u64| std::time::Duration::from_secs(days * 24 * 60 * 60);
+    let is_read = |builder, after| codec_of(builder).decode("sid", written.as_bytes(), now + after).is_some();
+    assert!(is_read(gorilla(), days(29)) && !is_read(gorilla(), days(31)), "as in Go");
+    let long = || gorilla().set("session.timeout", days(60).as_millis().to_string());
+    assert!(is_read(long(), days(59)) && !is_read(long(), days(61)), "as long as a session may be left alone");
 
     let json = builder().set("cookie.format", "gorilla-json");
     let json = json.set("session.secret", format!("base64:{}", "Z1VuWFJQenJrdVEwckR0QlNIWG1GSkMyQWJWQnY0RHM="));

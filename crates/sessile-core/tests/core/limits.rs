@@ -135,7 +135,8 @@ fn a_clock_that_goes_back_locks_nobody_out() {
 fn a_request_that_began_earlier_counts_when_it_tries() {
     let (sessions, clock, _) = sessions(enforced().sign_ins(Rate::per_minute(4)));
     let one = from("203.0.113.7");
-    let mut held: Vec<_> = (0..40).map(|_| (sessions.begin(&one), clock.advance(Duration::from_millis(100))).0).collect();
+    let mut held: Vec<_> =
+        (0..40).map(|_| (sessions.begin(&one), clock.advance(Duration::from_millis(100))).0).collect();
     assert_eq!(through(40, || held.pop().unwrap().try_sign_in()).0, 4);
 }
 
