@@ -45,9 +45,16 @@ impl Connector {
     }
 
     pub(crate) async fn open(&self) -> Result<(Client, JoinHandle<()>), Error> {
-        match &self.servers[..] {
-            [one] => open(one, self.tls.clone()).await,
-            several => self.open_primary(several).await,
+        loop {
+            let began = std::time::Instant::now();
+            let opened = match &self.servers[..] {
+                [one] => open(one, self.tls.clone()).await,
+                several => self.open_primary(several).await,
+            };
+            // Whoever left the primary meanwhile may have meant the server that this one leads to.
+            if opened.is_err() || !self.primary.was_left(began) {
+                return opened;
+            }
         }
     }
 
@@ -58,17 +65,19 @@ impl Connector {
             let (server, tls) = (server.clone(), self.tls.clone());
             attempts.spawn(async move { open_on_timeline(&server, tls).await });
         }
-        let (mut newest, mut refused, mut until) = (None, None, None);
-        while let Some(answer) = next(&mut attempts, until).await {
-            match answer {
-                Ok(opened) => {
+        let (mut newest, mut refused, mut grace) = (None::<Opened>, None, None);
+        while !attempts.is_empty() {
+            // One that was found to be a former primary meanwhile is no reason not to wait for the others.
+            let is_good = newest.as_ref().is_some_and(|newest| !self.primary.is_former(newest.timeline));
+            match next(&mut attempts, grace.filter(|_| is_good)).await {
+                Some(Ok(opened)) => {
                     self.primary.meet(opened.timeline);
-                    if !self.primary.is_former(opened.timeline) {
-                        until = until.or_else(|| Some(Instant::now() + GRACE));
-                    }
+                    grace = grace.or_else(|| Some(Instant::now() + GRACE));
                     newest = Some(newer(newest, opened));
                 }
-                Err(error) => refused = Some(telling(refused, error)),
+                Some(Err(error)) => refused = Some(telling(refused, error)),
+                None if is_good => break,
+                None => {}
             }
         }
         match (newest, refused) {
