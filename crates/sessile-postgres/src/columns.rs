@@ -22,6 +22,8 @@ pub(crate) struct Columns {
     pub(crate) end: &'static str,
     pub(crate) document_type: String,
     pub(crate) end_type: String,
+    /// The times of the columns table that mean nothing without a zone.
+    pub(crate) zoneless: Vec<&'static str>,
     /// The column of the user takes no NULL, so nobody is an empty name there.
     pub(crate) names_nobody: bool,
 }
@@ -30,13 +32,17 @@ impl Columns {
     /// Those of connect-pg-simple.
     pub(crate) fn express(document_type: String, end_type: String) -> Self {
         let (key, document, end) = ("sid", "sess", "expire");
-        Self { kind: TableKind::Express, key, document, end, document_type, end_type, names_nobody: false }
+        let (zoneless, names_nobody) = (Vec::new(), false);
+        Self { kind: TableKind::Express, key, document, end, document_type, end_type, zoneless, names_nobody }
     }
 
     /// Those of the columns table. `values` is a keyword.
-    pub(crate) fn of_values(document_type: String, end_type: String, names_nobody: bool) -> Self {
+    pub(crate) fn of_values(document_type: String, created_type: &str, end_type: String, names_nobody: bool) -> Self {
         let (key, document, end) = ("id", "\"values\"", "expires_at");
-        Self { kind: TableKind::Columns, key, document, end, document_type, end_type, names_nobody }
+        let times = [("created_at", created_type), (end, end_type.as_str())];
+        let zoneless =
+            times.into_iter().filter(|time| time.1 == "timestamp without time zone").map(|time| time.0).collect();
+        Self { kind: TableKind::Columns, key, document, end, document_type, end_type, zoneless, names_nobody }
     }
 
     fn is_columns(&self) -> bool {
@@ -78,7 +84,8 @@ impl Columns {
     /// The SQL that gives the columns table times which mean the same everywhere, read in this zone.
     pub(crate) fn conversion(&self, table: &str, zone: &str) -> String {
         let time = |column| format!("ALTER COLUMN {column} TYPE timestamptz USING {column} AT TIME ZONE {zone}");
-        format!("ALTER TABLE {table} {}, {};", time("created_at"), time(self.end))
+        let changes: Vec<_> = self.zoneless.iter().map(time).collect();
+        format!("ALTER TABLE {table} {};", changes.join(", "))
     }
 
     /// The row `s`, which has [`owned`](Columns::owned), is somebody's.

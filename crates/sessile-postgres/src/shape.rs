@@ -116,7 +116,7 @@ impl Shape<'_> {
         let ours = ["id", "user_id", "values", "created_at", "expires_at"];
         self.check_others(&ours, "id, user_id, values, created_at and expires_at")?;
         let names_nobody = self.column("user_id").is_some_and(|column| column.is_not_null);
-        Ok(Columns::of_values(values.to_owned(), expires.to_owned(), names_nobody))
+        Ok(Columns::of_values(values.to_owned(), created, expires.to_owned(), names_nobody))
     }
 
     /// How many characters the column has room for; `None` for as many as come.

@@ -142,7 +142,7 @@ async fn a_request_tells_the_registry_whom_another_program_signed_in() {
 #[tokio::test]
 async fn the_sweeper_follows_the_column_of_the_user() {
     let (_database, client, store) = start().await;
-    create(&client, "a", Some("bob"), r#"{"userId": "not followed"}"#).await;
+    create(&client, "a", Some("bob"), r#"{"userId": "bob"}"#).await;
     create(&client, "b", None, "{}").await;
     assert_eq!(tidy(&store, 10, 100).await.registered, 1);
     assert_eq!(live(&store, "bob").await.len(), 1);
