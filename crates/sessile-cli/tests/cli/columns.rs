@@ -38,7 +38,7 @@ async fn sessions_in_the_columns_table_are_shown_like_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_speaks_of_the_columns_that_are_there() {
     let cluster = Cluster::start_with(&[("fsync", "on"), ("TimeZone", "UTC")]);
-    let place = Place { table_kind: Some("columns"), ..Place::at(cluster.url("postgres")) };
+    let place = Place::at(cluster.url("postgres")).with_table("columns");
     drop(place.demo());
     let output = place.command(&["doctor", "--strict", "--json"]).env("SESSION_SECRET", SECRET).output().unwrap();
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""), "{}", stdout(&output));
@@ -73,7 +73,7 @@ async fn migrate_makes_the_columns_table_and_prints_it_first() {
         let (code, _, err) = place.run(words);
         assert!(code == Some(2) && err.contains(told), "{words:?}: {err}");
     }
-    let express = Place { table_kind: Some("express"), ..Place::postgres().await };
+    let express = Place::postgres().await.with_table("express");
     let (code, _, err) = express.run(&["migrate", "--columns"]);
     assert!(code == Some(2) && err.contains("set table.kind = \"columns\" for the application too"), "{err}");
 }

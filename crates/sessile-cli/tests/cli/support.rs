@@ -95,7 +95,7 @@ pub(crate) struct Place {
     pub(crate) directory: Directory,
     pub(crate) database: Option<Database>,
     /// What the table is like, if that is set.
-    pub(crate) table_kind: Option<&'static str>,
+    table_kind: Option<&'static str>,
     url: String,
 }
 
@@ -114,7 +114,12 @@ impl Place {
 
     /// An empty database, in which sessions lie in the columns table.
     pub(crate) async fn columns() -> Self {
-        Self { table_kind: Some("columns"), ..Self::postgres().await }
+        Self::postgres().await.with_table("columns")
+    }
+
+    /// The same place, with what its table is like set.
+    pub(crate) fn with_table(self, kind: &'static str) -> Self {
+        Self { table_kind: Some(kind), ..self }
     }
 
     /// A database that somebody else keeps.
