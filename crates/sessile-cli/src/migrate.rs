@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use sessile::settings::Settings;
-use sessile::{Clock as _, PostgresStore, Registry as _, Store as _, SystemClock, Tidied, Tidy, UserKeyFit};
+use sessile::{Clock as _, PostgresStore, Registry as _, Store as _, SystemClock, TableKind, Tidied, Tidy, UserKeyFit};
 
 use crate::args::MigrateArgs;
 use crate::output::Misused;
@@ -104,18 +104,29 @@ async fn look_back(store: &PostgresStore, user_key: Option<&str>) -> anyhow::Res
     ))
 }
 
-/// The settings, with the key that was typed. It has to be the application's, or the registry would follow another one.
+/// The settings, with what was typed. That has to be the application's, or its registry would follow another key, and its
+/// sessions be in another table.
 fn settings(args: &MigrateArgs) -> anyhow::Result<Settings> {
     let settings = store::settings_without_secret(&args.store)?;
+    let with = |name, value| -> anyhow::Result<Settings> {
+        let builder = store::settings(&args.store)?.fallback("session.secret", secret::random()?);
+        Ok(builder.set(name, value).resolve()?)
+    };
+    match (args.columns, settings.table_kind()) {
+        (true, Some(TableKind::Express)) => bail!(Misused(
+            "expected --columns to be for an application's table that is of this kind, found table.kind set to express; set \
+             table.kind = \"columns\" for the application too"
+                .into()
+        )),
+        (true, None) => return with("table.kind", "columns"),
+        _ => {}
+    }
     match (args.user_key.as_deref(), settings.user_key()) {
         (Some(typed), Some(set)) if typed != set => bail!(Misused(format!(
             "expected --user-key to be the application's session.user_key, {set:?}, found {typed:?}; leave it out, or set \
              session.user_key for the application too"
         ))),
-        (Some(typed), None) => {
-            let builder = store::settings(&args.store)?.fallback("session.secret", secret::random()?);
-            Ok(builder.set("session.user_key", typed).resolve()?)
-        }
+        (Some(typed), None) => with("session.user_key", typed),
         _ => Ok(settings),
     }
 }

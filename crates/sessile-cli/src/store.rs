@@ -168,6 +168,9 @@ fn postgres_builder(url: &str, settings: &Settings) -> PostgresBuilder {
         .pool_max(pool.max)
         .pool_idle(pool.idle_timeout)
         .connect_timeout(pool.connect_timeout);
+    if let Some(kind) = settings.table_kind() {
+        builder = builder.table_kind(kind);
+    }
     if let Some(schema) = settings.schema() {
         builder = builder.schema(schema);
     }

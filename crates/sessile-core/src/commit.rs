@@ -109,7 +109,7 @@ impl Sessions {
     /// What this commit registered need not be asked for.
     fn remember_registered(&self, committed: &Committed) {
         let Committed { id, record, .. } = committed;
-        if let (Some(id), Some(_), Some(_)) = (id, &record.owner, &self.config().user_key) {
+        if let (Some(id), Some(_), true) = (id, &record.owner, self.config().is_followed(record)) {
             self.remember_aligned(&self.key(id), record);
         }
     }

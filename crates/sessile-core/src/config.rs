@@ -287,6 +287,12 @@ impl Config {
         words.join(", ")
     }
 
+    /// Whether another program may have signed somebody in or out of this session: it keeps its user under a key of the
+    /// data, or in a column beside ids that it knows as they are.
+    pub(crate) fn is_followed(&self, record: &Record) -> bool {
+        self.user_key.is_some() || record.owner_is_told && self.key_form == KeyForm::Raw
+    }
+
     /// The limits of this session.
     pub(crate) fn lifetime_of(&self, record: &Record) -> Lifetime {
         let own = record.meta.idle.map(Duration::from_millis);

@@ -145,6 +145,8 @@ pub struct Record {
     pub revision: Option<Revision>,
     /// Everyone's sessions from before a time are over: a store says so with each record that it reads, in case.
     pub cut_off: Option<CutOff>,
+    /// A column of the row says whose session it is, whatever is in the data.
+    pub(crate) owner_is_told: bool,
     pub(crate) meta: Meta,
     pub(crate) cookie: StoredCookie,
 }
@@ -163,6 +165,7 @@ impl Record {
             expires_at: now,
             revision: None,
             cut_off: None,
+            owner_is_told: false,
             cookie,
         })
     }
@@ -209,6 +212,7 @@ impl Record {
             expires_at,
             revision: None,
             cut_off: None,
+            owner_is_told: false,
             data,
             meta,
             cookie,
@@ -261,9 +265,12 @@ impl Record {
         signed_in.or_else(|| self.is_ours().then_some(self.created_at))
     }
 
-    /// Takes the owner from where another program keeps it, under this top-level key. When that is not the one Sessile
-    /// signed in, nobody knows when they proved who they are.
+    /// Takes the owner from where another program keeps it, under this top-level key, unless a column says who it is. When
+    /// that is not the one Sessile signed in, nobody knows when they proved who they are.
     pub fn owner_is_under(&mut self, user_key: &str) {
+        if self.owner_is_told {
+            return;
+        }
         let owner = self.data.get(user_key).and_then(UserId::from_json);
         self.owned_by(owner);
     }

@@ -168,10 +168,11 @@ impl Sessions {
             }
         })?;
         let Some(mut record) = loaded else { return Ok(None) };
-        let is_shared = config.user_key.as_ref().is_some_and(|user_key| {
+        if let Some(user_key) = &config.user_key {
             record.owner_is_under(user_key);
-            record.owner.is_some() || self.shared.aligned.had_another(key, record.owner.as_ref())
-        });
+        }
+        let is_shared = config.is_followed(&record)
+            && (record.owner.is_some() || self.shared.aligned.had_another(key, record.owner.as_ref()));
         let end = config.lifetime_of(&record).absolute_end(record.began());
         if record.is_cut_off() || end.is_some_and(|end| end < now) {
             return Ok(None);

@@ -35,9 +35,12 @@ impl Record {
     /// A row of the columns table as it was read at `now`.
     ///
     /// # Errors
-    /// When the values are not a JSON object, or have a key `cookie`, which is Express's in every other store. The row
-    /// should be left as it is.
+    /// When the values are not a JSON object, or have a key `cookie`, which is Express's in every other store; when the
+    /// owner's name is too long for one. The row should be left as it is.
     pub fn from_values(key: &StoreKey, row: ValuesRow, now: SystemTime) -> Result<Self, Error> {
+        if row.owner.as_ref().is_some_and(|owner| !UserId::is_name(owner.as_str())) {
+            return Err(Error::poisoned("expected the row's user to have a name of 1 to 255 bytes, found another"));
+        }
         let data = Data::parse(row.values.clone())?;
         if data.get(COOKIE).is_some() {
             return Err(Error::poisoned(
@@ -51,6 +54,7 @@ impl Record {
         }
         record.revision = Some(Revision::of(row.values, row.owner.clone()));
         record.owned_by(row.owner);
+        record.owner_is_told = true;
         Ok(record)
     }
 

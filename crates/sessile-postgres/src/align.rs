@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::PostgresStore;
+use crate::columns::Columns;
 use crate::failure::Failure;
 use crate::private::Private;
 use crate::rows::{all_ended, get, says};
@@ -32,13 +33,13 @@ pub(crate) struct AlignSql {
 
 impl AlignSql {
     pub(crate) fn new(names: &Names) -> Self {
-        let Names { data, registry, cutoffs, .. } = names;
+        let Names { data, registry, cutoffs, columns: Columns { key, end, .. }, .. } = names;
         let is_over = names.is_over("$1");
         Self {
             known: format!(
                 "SELECT r.id::text, r.user_id, {is_over} OR {} \
-                 FROM {data} s LEFT JOIN {registry} r ON r.sid = s.sid AND r.status = 'active' \
-                 WHERE s.sid = $1 AND s.expire >= to_timestamp($2)",
+                 FROM {data} s LEFT JOIN {registry} r ON r.sid = s.{key} AND r.status = 'active' \
+                 WHERE s.{key} = $1 AND s.{end} >= to_timestamp($2)",
                 names.is_cut_off("$3", "$4")
             ),
             turn: lock(cutoffs, 1),
@@ -46,10 +47,10 @@ impl AlignSql {
                 "UPDATE {registry} SET status = 'logged_out', sid = NULL, logged_out_at = to_timestamp($3), \
                    updated_at = to_timestamp($3) \
                  WHERE sid = $1 AND status = 'active' AND user_id IS DISTINCT FROM $4 \
-                   AND EXISTS (SELECT FROM {data} WHERE sid = $1 AND expire >= to_timestamp($2)) \
+                   AND EXISTS (SELECT FROM {data} WHERE {key} = $1 AND {end} >= to_timestamp($2)) \
                  RETURNING id::text, user_id, host(ip_address)"
             ),
-            lock: format!("SELECT 1 FROM {data} WHERE sid = $1 AND expire >= to_timestamp($2) FOR UPDATE"),
+            lock: format!("SELECT 1 FROM {data} WHERE {key} = $1 AND {end} >= to_timestamp($2) FOR UPDATE"),
             register: format!(
                 "WITH known AS MATERIALIZED ( \
                    SELECT id, user_id FROM {registry} WHERE sid = $1 AND status = 'active' \
@@ -60,7 +61,7 @@ impl AlignSql {
                        ELSE $3::text::uuid END, $1, $4, 'active', $5::text::inet, $6, $7, $8, \
                      to_timestamp($9), to_timestamp($10), to_timestamp($11), to_timestamp($11), to_timestamp($12) \
                    WHERE NOT EXISTS (SELECT FROM known) AND NOT {is_over} AND NOT {is_cut_off} \
-                     AND EXISTS (SELECT FROM {data} WHERE sid = $1 AND expire >= to_timestamp($2)) \
+                     AND EXISTS (SELECT FROM {data} WHERE {key} = $1 AND {end} >= to_timestamp($2)) \
                    ON CONFLICT DO NOTHING RETURNING id, user_id \
                  ) \
                  SELECT id::text, user_id FROM known UNION ALL SELECT id::text, user_id FROM added",

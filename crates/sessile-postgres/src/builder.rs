@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use sessile_core::Error;
+use sessile_core::{Error, TableKind};
 
 use crate::PostgresStore;
 
@@ -12,6 +12,8 @@ use crate::PostgresStore;
 pub struct PostgresBuilder {
     pub(crate) url: String,
     pub(crate) table: String,
+    is_named: bool,
+    pub(crate) kind: Option<TableKind>,
     pub(crate) schema: Option<String>,
     pub(crate) registry: Option<String>,
     pub(crate) connections: usize,
@@ -27,7 +29,9 @@ impl PostgresBuilder {
     pub(crate) fn new(url: String) -> Self {
         Self {
             url,
-            table: "session".into(),
+            table: usual_name(TableKind::Express).into(),
+            is_named: false,
+            kind: None,
             schema: None,
             registry: None,
             connections: 2,
@@ -40,9 +44,20 @@ impl PostgresBuilder {
         }
     }
 
-    /// The table's name. Default `session`. Case counts; a dot is a character like any other.
+    /// The table's name. Default `session`, or `sessions` for [`TableKind::Columns`]. Case counts; a dot is a character like
+    /// any other.
     pub fn table(mut self, table: impl Into<String>) -> Self {
-        self.table = table.into();
+        (self.table, self.is_named) = (table.into(), true);
+        self
+    }
+
+    /// What the table is like. Default: as it is found, and connect-pg-simple's when it is made. A table of another kind
+    /// than this is refused.
+    pub fn table_kind(mut self, kind: TableKind) -> Self {
+        self.kind = Some(kind);
+        if !self.is_named {
+            self.table = usual_name(kind).into();
+        }
         self
     }
 
@@ -127,12 +142,20 @@ impl PostgresBuilder {
     }
 }
 
+fn usual_name(kind: TableKind) -> &'static str {
+    match kind {
+        TableKind::Express => "session",
+        TableKind::Columns => "sessions",
+    }
+}
+
 /// Everything but the URL, which has a password.
 impl fmt::Debug for PostgresBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresBuilder")
             .field("schema", &self.schema)
             .field("table", &self.table)
+            .field("kind", &self.kind)
             .field("registry", &self.registry)
             .finish_non_exhaustive()
     }

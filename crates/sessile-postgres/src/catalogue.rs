@@ -20,19 +20,28 @@ pub(crate) struct Column {
     pub(crate) modifier: i32,
     /// Has to be given a value by whoever writes a row.
     pub(crate) is_required: bool,
+    /// Takes no NULL, whether it has a default or not.
+    pub(crate) is_not_null: bool,
 }
 
 /// The columns of the table with this quoted name; none when there is no such table.
 pub(crate) async fn columns(client: &Client, name: &str) -> Result<Vec<Column>, Error> {
     const COLUMNS: &str = "SELECT n.nspname::text, a.attname::text, format_type(a.atttypid, NULL), a.atttypmod, \
-        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' \
+        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attnotnull \
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
         WHERE c.oid = to_regclass($1) ORDER BY a.attnum";
     let rows = client.query_typed(COLUMNS, &[(&name, Type::TEXT)]).await.map_err(Failure::from)?;
     let column = |row: &tokio_postgres::Row| {
         let (schema, name, kind) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        Ok(Column { schema, name, kind, modifier: row.try_get(3)?, is_required: row.try_get(4)? })
+        Ok(Column {
+            schema,
+            name,
+            kind,
+            modifier: row.try_get(3)?,
+            is_required: row.try_get(4)?,
+            is_not_null: row.try_get(5)?,
+        })
     };
     rows.iter().map(column).collect::<Result<_, tokio_postgres::Error>>().map_err(|error| Failure::from(error).into())
 }

@@ -4,15 +4,17 @@
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use sessile_core::{CutOff, End, Ending, Error, Imported, Piece, Place, StoreKey, Transfer, UserId};
+use sessile_core::{CutOff, End, Ending, Error, Imported, Piece, Place, StoreKey, TableKind, Transfer, UserId};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::PostgresStore;
+use crate::columns::Columns;
 use crate::private::Private;
 use crate::rows::{DEVICE, count, device, get};
 use crate::sql::Names;
-use crate::time::{moment, time, whole_seconds};
+use crate::stored::Stored;
+use crate::time::{moment, whole_seconds};
 use crate::transaction::Values;
 
 /// How long a statement may take: a page may have many expired rows in its way.
@@ -29,11 +31,13 @@ const FIRST_HANDLE: &str = "00000000-0000-0000-0000-000000000000";
 
 /// The statement for the next pieces of a kind. Each row begins with its place.
 fn next(names: &Names, kind: u8) -> String {
-    let Names { data, registry, cutoffs, moves, .. } = names;
+    let Names { data, registry, cutoffs, moves, columns } = names;
+    let Columns { key, document, end, .. } = columns;
     match kind {
         0 => format!(
-            "SELECT sid::text, sess::text, date_part('epoch', expire::timestamptz) FROM {data} \
-             WHERE sid > $1 AND expire >= to_timestamp($3) ORDER BY sid LIMIT $2"
+            "SELECT {key}::text, {document}::text, date_part('epoch', {end}::timestamptz){} FROM {data} s \
+             WHERE {key} > $1 AND {end} >= to_timestamp($3) ORDER BY {key} LIMIT $2",
+            columns.read_beside("s")
         ),
         // Who ends a session by hand may forget to say when, and must not bring it back to life.
         1 => format!(
@@ -61,14 +65,10 @@ fn next(names: &Names, kind: u8) -> String {
 }
 
 /// The piece in a row; `None` for a session that cannot be read.
-fn piece(kind: u8, row: &Row) -> Result<Option<Piece>, Error> {
+fn piece(table: TableKind, kind: u8, row: &Row, now: SystemTime) -> Result<Option<Piece>, Error> {
     let key = |at| get::<&str>(row, at).map(StoreKey::stored);
     let piece = match kind {
-        0 => {
-            let session =
-                Piece::Session { key: key(0)?, document: get::<&str>(row, 1)?.into(), expires_at: time(get(row, 2)?) };
-            return Ok(session.check().is_ok().then_some(session));
-        }
+        0 => return Ok(Stored::read(table, row, 1, 2).and_then(|stored| stored.piece(key(0)?, now)).ok()),
         1 => Piece::Device(get::<Option<&str>>(row, 14)?.map(StoreKey::stored), device(row)?),
         2 => Piece::OwnerCutOff(UserId::from(get::<&str>(row, 0)?), moment(get(row, 1)?)),
         3 => {
@@ -94,16 +94,17 @@ fn place_after(from: &Place, rows: &[Row], limit: u32) -> Result<Option<Place>, 
 #[async_trait]
 impl Transfer for PostgresStore {
     async fn export(&self, from: &Place, now: SystemTime, limit: u32) -> Result<(Vec<Piece>, Option<Place>), Error> {
-        let sql = next(&self.table().await?.names, from.kind);
+        let names = &self.table().await?.names;
+        let sql = next(names, from.kind);
         let first = if from.kind == 1 { FIRST_HANDLE } else { "" };
         let after = Private(from.after.as_deref().unwrap_or(first));
-        let (limit_, now) = (i64::from(limit), whole_seconds(now));
+        let (limit_, alive) = (i64::from(limit), whole_seconds(now));
         let mut values: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&after, Type::TEXT), (&limit_, Type::INT8)];
         if from.kind == 0 {
-            values.push((&now, Type::FLOAT8));
+            values.push((&alive, Type::FLOAT8));
         }
         let [rows] = self.together(PATIENCE, [(&sql, &values)]).await?;
-        let pieces = rows.iter().filter_map(|row| piece(from.kind, row).transpose());
+        let pieces = rows.iter().filter_map(|row| piece(names.columns.kind, from.kind, row, now).transpose());
         Ok((pieces.collect::<Result<_, _>>()?, place_after(from, &rows, limit)?))
     }
 

@@ -10,10 +10,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use sessile_core::Error;
+use sessile_core::{Error, TableKind};
 use tokio_postgres::types::Type;
 
 use crate::PostgresStore;
+use crate::columns::Columns;
 use crate::migrate::{Migration, Step};
 use crate::names::{derived, literal, qualified, quote};
 use crate::rows::count;
@@ -52,12 +53,22 @@ impl PostgresStore {
     /// The change that installs the guard. `user_key` is the top-level key under which Express keeps the signed-in user;
     /// without one the guard still refuses to bring ended sessions back, and follows sign-outs.
     ///
+    /// On a table with a column for the user that is followed, and a user key is refused.
+    ///
     /// PostgreSQL 13 or later. The role that applies it owns the table; Express's role needs no rights on the registry.
     ///
     /// # Errors
     /// When the server cannot be reached, or the existing table is not a session table.
     pub async fn guard(&self, user_key: Option<&str>) -> Result<Migration, Error> {
-        let sql = install(self.table().await?, &self.settings().table, user_key);
+        let table = self.table().await?;
+        if table.names.columns.kind == TableKind::Columns && user_key.is_some() {
+            return Err(Error::config(format!(
+                "expected no user key for the table {}, which has its users in the column user_id, found one; leave \
+                 session.user_key out",
+                table.names.data
+            )));
+        }
+        let sql = install(table, &self.settings().table, user_key);
         Ok(Migration::new(self, "", vec![Step::Transaction(sql)]))
     }
 
@@ -76,12 +87,13 @@ impl PostgresStore {
 
 /// PostgreSQL cannot look into every document (see the sweeper's statements), so one with escapes is left out.
 fn fit(names: &Names) -> String {
-    let Names { data, registry, .. } = names;
+    let Names { data, registry, columns: Columns { key, document, end, .. }, .. } = names;
     format!(
         "SELECT count(*), count(found), count(*) FILTER (WHERE found IS DISTINCT FROM user_id) FROM ( \
-           SELECT r.user_id, CASE WHEN strpos(s.sess::text, chr(92) || 'u') = 0 THEN s.sess #>> $2 END AS found \
-           FROM {registry} r JOIN {data} s ON s.sid = r.sid \
-           WHERE r.status = 'active' AND s.expire >= to_timestamp($1) AND strpos(s.sess::text, chr(92) || 'u') = 0) live"
+           SELECT r.user_id, CASE WHEN strpos(s.{document}::text, chr(92) || 'u') = 0 THEN s.{document} #>> $2 END AS found \
+           FROM {registry} r JOIN {data} s ON s.{key} = r.sid \
+           WHERE r.status = 'active' AND s.{end} >= to_timestamp($1) \
+             AND strpos(s.{document}::text, chr(92) || 'u') = 0) live"
     )
 }
 
@@ -102,8 +114,11 @@ fn names(table: &Table, name: &str) -> (String, String) {
 }
 
 /// Who is signed in to this row (`NEW`, `OLD`), in SQL: what the core takes for a user's name, text or a 64-bit integer.
-fn owner(row: &str, sess: &str, user_key: &str) -> String {
-    let key = literal(user_key);
+fn owner(row: &str, columns: &Columns, user_key: &str) -> String {
+    if columns.kind == TableKind::Columns {
+        return format!("CASE WHEN octet_length({row}.user_id) BETWEEN 1 AND 255 THEN {row}.user_id END");
+    }
+    let (key, sess) = (literal(user_key), &columns.document_type);
     let text = format!("{row}.sess ->> {key}");
     format!(
         "CASE {sess}_typeof({row}.sess -> {key}) \
@@ -117,6 +132,7 @@ fn install(table: &Table, name: &str, user_key: Option<&str>) -> String {
     let (trigger, function) = names(table, name);
     let (data, removal) = (&table.names.data, remove(table, name));
     let body = body(&table.names, user_key);
+    let watched = table.names.columns.watched();
     // What ends the text of the function may not be in it.
     let quotes = (0..).map(|number| format!("$guard{number}$"));
     let quote = quotes.into_iter().find(|quote| !body.contains(quote.as_str())).unwrap_or_default();
@@ -126,7 +142,7 @@ SET LOCAL lock_timeout = '1s';
 {removal}CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {quote}
 {body}{quote};
 REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
-CREATE TRIGGER {trigger} AFTER INSERT OR DELETE OR UPDATE OF sid, sess ON {data}
+CREATE TRIGGER {trigger} AFTER INSERT OR DELETE OR UPDATE OF {watched} ON {data}
   FOR EACH ROW EXECUTE FUNCTION {function}();
 COMMIT;
 "
@@ -136,9 +152,11 @@ COMMIT;
 /// What the guard does when a row was inserted, written or deleted. Its rights are its owner's, so it works for its own
 /// table alone.
 fn body(names: &Names, user_key: Option<&str>) -> String {
-    let Names { data, registry, moves, sess, .. } = names;
+    let Names { data, registry, moves, columns, .. } = names;
+    let Columns { key, end, .. } = columns;
     let table = literal(data);
-    let follow = user_key.map(|key| follow(registry, sess, key)).unwrap_or_default();
+    let user_key = user_key.or((columns.kind == TableKind::Columns).then_some("user_id"));
+    let follow = user_key.map(|key| follow(registry, columns, key)).unwrap_or_default();
     format!(
         "DECLARE
   moment timestamptz := date_trunc('milliseconds', clock_timestamp());
@@ -151,20 +169,20 @@ BEGIN
   END IF;
   IF TG_OP = 'DELETE' THEN
     -- Signed out, or expired and pruned. What Sessile removed has its end already.
-    UPDATE {registry} SET status = CASE WHEN OLD.expire < moment THEN 'expired' ELSE 'logged_out' END,
+    UPDATE {registry} SET status = CASE WHEN OLD.{end} < moment THEN 'expired' ELSE 'logged_out' END,
         logged_out_at = moment, updated_at = moment
-      WHERE id IN (SELECT id FROM {registry} WHERE sid = OLD.sid AND status = 'active' FOR UPDATE SKIP LOCKED);
-    IF EXISTS (SELECT FROM {registry} WHERE sid = OLD.sid AND status = 'active') THEN
+      WHERE id IN (SELECT id FROM {registry} WHERE sid = OLD.{key} AND status = 'active' FOR UPDATE SKIP LOCKED);
+    IF EXISTS (SELECT FROM {registry} WHERE sid = OLD.{key} AND status = 'active') THEN
       -- Somebody is busy with its row in the registry, so the sweeper will end that. The key is dead from now on.
-      INSERT INTO {moves} (sid, moved_to, moved_at) VALUES (OLD.sid, OLD.sid, moment) ON CONFLICT (sid) DO NOTHING;
+      INSERT INTO {moves} (sid, moved_to, moved_at) VALUES (OLD.{key}, OLD.{key}, moment) ON CONFLICT (sid) DO NOTHING;
     END IF;
     RETURN NULL;
   END IF;
-  SELECT user_id INTO former FROM {registry} WHERE sid = NEW.sid AND status = 'active';
-  IF EXISTS (SELECT FROM {moves} WHERE sid = NEW.sid)
-    OR former IS NULL AND EXISTS (SELECT FROM {registry} WHERE sid = NEW.sid) THEN
+  SELECT user_id INTO former FROM {registry} WHERE sid = NEW.{key} AND status = 'active';
+  IF EXISTS (SELECT FROM {moves} WHERE sid = NEW.{key})
+    OR former IS NULL AND EXISTS (SELECT FROM {registry} WHERE sid = NEW.{key}) THEN
     -- It has ended, or has another id now: it stays so.
-    DELETE FROM {data} WHERE sid = NEW.sid;
+    DELETE FROM {data} WHERE {key} = NEW.{key};
     RETURN NULL;
   END IF;
 {follow}  RETURN NULL;
@@ -175,8 +193,9 @@ END
 
 /// The part that follows sign-ins and sign-outs that another program makes in place. What was never under the key was
 /// signed in by Sessile without one, and is its own business.
-fn follow(registry: &str, sess: &str, user_key: &str) -> String {
-    let (now, before) = (owner("NEW", sess, user_key), owner("OLD", sess, user_key));
+fn follow(registry: &str, columns: &Columns, user_key: &str) -> String {
+    let (now, before) = (owner("NEW", columns, user_key), owner("OLD", columns, user_key));
+    let Columns { key, end, .. } = columns;
     format!(
         "  BEGIN
     owner := {now};
@@ -192,10 +211,10 @@ fn follow(registry: &str, sess: &str, user_key: &str) -> String {
   END IF;
   -- The key lives on, so it is no tombstone.
   UPDATE {registry} SET status = 'logged_out', logged_out_at = moment, updated_at = moment, sid = NULL
-    WHERE id IN (SELECT id FROM {registry} WHERE sid = NEW.sid AND status = 'active' FOR UPDATE SKIP LOCKED);
+    WHERE id IN (SELECT id FROM {registry} WHERE sid = NEW.{key} AND status = 'active' FOR UPDATE SKIP LOCKED);
   IF owner IS NOT NULL THEN
     INSERT INTO {registry} (id, sid, user_id, status, expires_at, created_at, updated_at, last_seen_at)
-      VALUES (gen_random_uuid(), NEW.sid, owner, 'active', NEW.expire, moment, moment, moment) ON CONFLICT DO NOTHING;
+      VALUES (gen_random_uuid(), NEW.{key}, owner, 'active', coalesce(NEW.{end}, moment), moment, moment, moment) ON CONFLICT DO NOTHING;
   END IF;
 "
     )

@@ -5,10 +5,11 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use sessile_core::{CutOff, Device, Ending, Error, Imported, Piece, StoreKey, UserId};
+use sessile_core::{CutOff, Device, Ending, Error, Imported, Piece, Record, StoreKey, TableKind, UserId};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::PostgresStore;
+use crate::columns::Columns;
 use crate::failure::Failure;
 use crate::private::Private;
 use crate::rows::{count, get};
@@ -147,19 +148,43 @@ async fn take_sessions(
     names: &Names,
     sessions: &[(&StoreKey, &str, SystemTime)],
 ) -> Result<u64, Refused> {
-    let Names { data, sess, .. } = names;
+    let Names { data, columns, .. } = names;
+    let Columns { key, document, end, document_type, .. } = columns;
+    let (beside, is_over) = (columns.beside(), names.is_over("u.sid"));
+    let (arrays, named) = match columns.kind {
+        TableKind::Express => ("", ""),
+        TableKind::Columns => (", $4::text[], $5::float8[]", ", owner, began"),
+    };
+    let given = columns.given("u.owner", "least(to_timestamp(u.began), now())");
     let sql = format!(
-        "INSERT INTO {data} (sid, sess, expire) SELECT u.sid, u.sess::{sess}, to_timestamp(u.ends) \
-         FROM unnest($1::text[], $2::text[], $3::float8[]) AS u (sid, sess, ends) \
-         WHERE NOT {} ORDER BY u.sid ON CONFLICT (sid) DO NOTHING RETURNING 1",
-        names.is_over("u.sid")
+        "INSERT INTO {data} ({key}, {document}, {end}{beside}) \
+         SELECT u.sid, u.sess::{document_type}, to_timestamp(u.ends){given} \
+         FROM unnest($1::text[], $2::text[], $3::float8[]{arrays}) AS u (sid, sess, ends{named}) \
+         WHERE NOT {is_over} ORDER BY u.sid ON CONFLICT ({key}) DO NOTHING RETURNING 1"
     );
+    let records = records(sessions)?;
     let keys: Vec<&str> = sessions.iter().map(|session| session.0.as_str()).collect();
-    let documents: Vec<&str> = sessions.iter().map(|session| session.1).collect();
+    let documents: Vec<_> = match columns.kind {
+        TableKind::Express => sessions.iter().map(|session| Cow::from(session.1)).collect(),
+        TableKind::Columns => records.iter().map(|record| Cow::from(record.values())).collect(),
+    };
     let ends: Vec<f64> = sessions.iter().map(|session| whole_seconds(session.2)).collect();
-    let values: Values<'_> =
-        &[(&Private(keys), Type::TEXT_ARRAY), (&Private(documents), Type::TEXT_ARRAY), (&ends, Type::FLOAT8_ARRAY)];
-    Ok(to.query(&sql, values).await?.len() as u64)
+    let owners: Vec<Option<&str>> = records.iter().map(|record| record.owner.as_ref().map(UserId::as_str)).collect();
+    let began: Vec<f64> = records.iter().map(|record| whole_millis(record.created_at)).collect();
+    let values: Values<'_> = &[
+        (&Private(keys), Type::TEXT_ARRAY),
+        (&Private(documents), Type::TEXT_ARRAY),
+        (&ends, Type::FLOAT8_ARRAY),
+        (&Private(owners), Type::TEXT_ARRAY),
+        (&began, Type::FLOAT8_ARRAY),
+    ];
+    Ok(to.query(&sql, columns.fit(values, 3)).await?.len() as u64)
+}
+
+/// The sessions as records, for what a table has in columns of their own.
+fn records(sessions: &[(&StoreKey, &str, SystemTime)]) -> Result<Vec<Record>, Error> {
+    let record = |(key, document, end): &(&StoreKey, &str, SystemTime)| Record::stored(key, *document, *end, *end);
+    sessions.iter().map(record).collect()
 }
 
 /// Those that ended go first: whatever lives under the key of one that ended does not.
@@ -207,11 +232,11 @@ fn end_and_add(names: &Names) -> String {
 /// Removes the rows of devices that ended, under the key they had there and under the one they have here, unless another
 /// device lives under it.
 fn remove_ended(names: &Names) -> String {
-    let Names { data, registry, .. } = names;
+    let Names { data, registry, columns: Columns { key, .. }, .. } = names;
     format!(
-        "DELETE FROM {data} s WHERE sid = ANY (ARRAY ( \
+        "DELETE FROM {data} s WHERE {key} = ANY (ARRAY ( \
              SELECT unnest($2::text[]) UNION SELECT sid FROM {registry} WHERE id = ANY ($1::text[]::uuid[]))) \
-           AND NOT EXISTS (SELECT FROM {registry} r WHERE r.sid = s.sid AND r.status = 'active')"
+           AND NOT EXISTS (SELECT FROM {registry} r WHERE r.sid = s.{key} AND r.status = 'active')"
     )
 }
 
@@ -228,10 +253,10 @@ fn add_live(names: &Names) -> String {
 
 /// Removes the rows of those that are over.
 fn remove_over(names: &Names) -> String {
-    let Names { data, registry, .. } = names;
+    let Names { data, registry, columns: Columns { key, .. }, .. } = names;
     let (is_over, is_cut_off) = (names.is_over("u.sid"), names.is_cut_off("u.owner", "u.began"));
     format!(
-        "DELETE FROM {data} WHERE sid = ANY (ARRAY (SELECT u.sid FROM {DEVICES} WHERE {is_over} OR {is_cut_off} \
+        "DELETE FROM {data} WHERE {key} = ANY (ARRAY (SELECT u.sid FROM {DEVICES} WHERE {is_over} OR {is_cut_off} \
            AND NOT EXISTS (SELECT FROM {registry} r WHERE r.id = u.id::uuid OR r.sid = u.sid AND r.status = 'active')))"
     )
 }
@@ -295,7 +320,7 @@ async fn take_moves(
     let written = new.len() as u64;
     let values: Values<'_> = &[(&Private(new), Type::TEXT_ARRAY)];
     to.query(&follow(names), values).await?;
-    to.query(&format!("DELETE FROM {} WHERE sid = ANY ($1)", names.data), values).await?;
+    to.query(&format!("DELETE FROM {} WHERE {} = ANY ($1)", names.data, names.columns.key), values).await?;
     Ok(written)
 }
 

@@ -1,4 +1,5 @@
-//! Sessions in PostgreSQL, in connect-pg-simple's table to the letter.
+//! Sessions in PostgreSQL, in connect-pg-simple's table to the letter, or in a table with columns for what a session is
+//! about, as services in Go keep them.
 //!
 //! Reads run on a few shared connections, pipelined: many requests have their statement under way on one connection at
 //! once, which costs the server half of what a checkout pool costs it. Writes wait for the disk, so each takes a
@@ -19,6 +20,7 @@
 mod align;
 mod builder;
 mod catalogue;
+mod columns;
 mod connect;
 mod depth;
 mod examine;
@@ -39,10 +41,12 @@ mod registry_table;
 mod rows;
 mod search;
 mod servers;
+mod shape;
 mod sign_in;
 mod sql;
 mod stats;
 mod store;
+mod stored;
 mod table;
 mod tidy;
 mod tidy_sql;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sessile_core::{CutOff, Error, StoreKey};
+use sessile_core::{CutOff, Error, StoreKey, TableKind};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_postgres::Row;
@@ -15,7 +15,9 @@ use tokio_postgres::types::Type;
 use crate::failure::Failure;
 use crate::lanes::{Lanes, Text};
 use crate::private::Private;
+use crate::rows::get;
 use crate::sql::Sql;
+use crate::stored::Stored;
 use crate::time::moment;
 
 /// A lane with fewer reads than this takes another one as it comes.
@@ -31,15 +33,15 @@ const MANY: usize = 1;
 /// Reads sessions, over a few connections.
 pub(crate) struct Reads {
     lanes: Lanes,
+    kind: TableKind,
     limit: Duration,
     queue: Mutex<Queue>,
 }
 
 /// A session as it is stored.
 #[derive(Clone)]
-pub(crate) struct Stored {
-    pub(crate) document: Arc<str>,
-    pub(crate) expires_at: f64,
+pub(crate) struct Read {
+    pub(crate) stored: Stored,
     /// Everyone's cut-off, read along.
     pub(crate) cut_off: Option<CutOff>,
 }
@@ -54,7 +56,7 @@ struct Queue {
 struct Waiting {
     key: StoreKey,
     now: f64,
-    reply: oneshot::Sender<Option<Stored>>,
+    reply: oneshot::Sender<Option<Read>>,
 }
 
 /// So many reads under way on this lane. Dropped, also when a request is given up, it makes place for those who wait.
@@ -75,9 +77,9 @@ impl Reads {
         vec![text(&sql.load, &[Type::TEXT, Type::FLOAT8]), text(&sql.load_many, &[Type::TEXT_ARRAY, Type::FLOAT8])]
     }
 
-    pub(crate) fn new(lanes: Lanes, limit: Duration) -> Arc<Self> {
+    pub(crate) fn new(lanes: Lanes, kind: TableKind, limit: Duration) -> Arc<Self> {
         let queue = Queue { under_way: vec![0; lanes.count()], waiting: Vec::new() };
-        Arc::new(Self { lanes, limit, queue: Mutex::new(queue) })
+        Arc::new(Self { lanes, kind, limit, queue: Mutex::new(queue) })
     }
 
     pub(crate) fn lanes(&self) -> &Lanes {
@@ -91,7 +93,7 @@ impl Reads {
     }
 
     /// The session under this key, unless it has expired at `now`.
-    pub(crate) async fn read(self: &Arc<Self>, key: &StoreKey, now: f64) -> Result<Option<Stored>, Error> {
+    pub(crate) async fn read(self: &Arc<Self>, key: &StoreKey, now: f64) -> Result<Option<Read>, Error> {
         let place = match self.place_or_wait(key, now) {
             Ok(place) => place,
             Err(reply) => match tokio::time::timeout(self.limit, reply).await {
@@ -102,12 +104,11 @@ impl Reads {
             },
         };
         let rows = self.lanes.query(place.lane, ONE, &[&Private(key.as_str()), &now], self.limit).await?;
-        let wrong = |error| Error::poisoned("expected the row's sess and expire to have values").with_source(error);
-        rows.first().map(stored).transpose().map_err(wrong)
+        rows.first().map(|row| read(self.kind, row)).transpose()
     }
 
     /// A place to read at once, or where the answer will arrive.
-    fn place_or_wait(self: &Arc<Self>, key: &StoreKey, now: f64) -> Result<Place, oneshot::Receiver<Option<Stored>>> {
+    fn place_or_wait(self: &Arc<Self>, key: &StoreKey, now: f64) -> Result<Place, oneshot::Receiver<Option<Read>>> {
         let mut queue = self.queue();
         if queue.under_way.iter().any(|reads| *reads < ALONE) {
             return Ok(self.place(&mut queue));
@@ -156,11 +157,11 @@ async fn together(place: Place, waiting: Vec<Waiting>) {
     // They began within a moment; who began later looks again at what was still alive for the first.
     let now = waiting.iter().map(|waiting| waiting.now).fold(f64::INFINITY, f64::min);
     let Ok(rows) = reads.lanes.query(*lane, MANY, &[&Private(&keys), &now], reads.limit).await else { return };
-    let found = rows.iter().map(|row| Ok((row.try_get(4)?, stored(row)?)));
-    let Ok(found) = found.collect::<Result<HashMap<&str, Stored>, tokio_postgres::Error>>() else { return };
+    let found = rows.iter().map(|row| Ok((get(row, 4)?, read(reads.kind, row)?)));
+    let Ok(found) = found.collect::<Result<HashMap<&str, Read>, Error>>() else { return };
     drop(place);
     for Waiting { key, now, reply } in waiting {
-        let alive = found.get(key.as_str()).filter(|stored| stored.expires_at >= now);
+        let alive = found.get(key.as_str()).filter(|read| read.stored.is_alive(now));
         // Who is not there any more needs no answer.
         let _gone = reply.send(alive.cloned());
     }
@@ -185,9 +186,9 @@ fn written_to(mut rows: Vec<Row>) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-fn stored(row: &Row) -> Result<Stored, tokio_postgres::Error> {
-    let before = row.try_get::<_, Option<f64>>(2)?.map(moment);
-    let swept = row.try_get::<_, Option<bool>>(3)?.unwrap_or_default();
+fn read(kind: TableKind, row: &Row) -> Result<Read, Error> {
+    let before = get::<Option<f64>>(row, 2)?.map(moment);
+    let swept = get::<Option<bool>>(row, 3)?.unwrap_or_default();
     let cut_off = before.map(|before| CutOff { before, swept });
-    Ok(Stored { document: row.try_get::<_, &str>(0)?.into(), expires_at: row.try_get(1)?, cut_off })
+    Ok(Read { stored: Stored::read(kind, row, 0, 1)?, cut_off })
 }

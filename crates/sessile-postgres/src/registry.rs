@@ -11,6 +11,7 @@ use sessile_core::{
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::PostgresStore;
+use crate::columns::Columns;
 use crate::private::Private;
 use crate::rows::{DEVICE, all_ended, device};
 use crate::sign_in::user;
@@ -43,17 +44,17 @@ pub(crate) struct RegistrySql {
 
 impl RegistrySql {
     pub(crate) fn new(names: &Names) -> Self {
-        let Names { data, registry, cutoffs, .. } = names;
+        let Names { data, registry, cutoffs, columns: Columns { key, end, .. }, .. } = names;
         Self {
             list: format!(
-                "SELECT {DEVICE} FROM {registry} r JOIN {data} s ON s.sid = r.sid \
-                 WHERE r.user_id = $1 AND r.status = 'active' AND s.expire >= to_timestamp($2) \
+                "SELECT {DEVICE} FROM {registry} r JOIN {data} s ON s.{key} = r.sid \
+                 WHERE r.user_id = $1 AND r.status = 'active' AND s.{end} >= to_timestamp($2) \
                    AND (r.created_at, r.id) < (to_timestamp($3), $4::text::uuid) \
                  ORDER BY r.created_at DESC, r.id DESC LIMIT $5"
             ),
             find: format!(
-                "SELECT {DEVICE} FROM {registry} r JOIN {data} s ON s.sid = r.sid \
-                 WHERE r.id = $1::text::uuid AND r.user_id = $2 AND r.status = 'active' AND s.expire >= to_timestamp($3)"
+                "SELECT {DEVICE} FROM {registry} r JOIN {data} s ON s.{key} = r.sid \
+                 WHERE r.id = $1::text::uuid AND r.user_id = $2 AND r.status = 'active' AND s.{end} >= to_timestamp($3)"
             ),
             history: format!(
                 "SELECT {DEVICE} FROM {registry} r WHERE r.user_id = $1 AND r.status <> 'active' \
@@ -103,16 +104,16 @@ impl RegistrySql {
 
 /// Ends those live sessions, in both tables.
 fn revocation(names: &Names, those: &str) -> String {
-    let Names { data, registry, .. } = names;
+    let Names { data, registry, columns: Columns { key, end, .. }, .. } = names;
     format!(
         "WITH ended AS ( \
            UPDATE {registry} r SET status = $3, logged_out_at = to_timestamp($4), end_reason = $5, \
              updated_at = to_timestamp($4) \
            WHERE r.status = 'active' AND {those} \
-             AND EXISTS (SELECT FROM {data} s WHERE s.sid = r.sid AND s.expire >= to_timestamp($2)) \
+             AND EXISTS (SELECT FROM {data} s WHERE s.{key} = r.sid AND s.{end} >= to_timestamp($2)) \
            RETURNING id, sid, user_id, ip_address \
          ), removed AS ( \
-           DELETE FROM {data} WHERE sid = ANY (ARRAY (SELECT sid FROM ended)) \
+           DELETE FROM {data} WHERE {key} = ANY (ARRAY (SELECT sid FROM ended)) \
          ) \
          SELECT id::text, user_id, host(ip_address) FROM ended"
     )

@@ -8,6 +8,7 @@ use sessile_core::{Device, Error, Handle, Page, Search, Status, StoreKey};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::PostgresStore;
+use crate::columns::Columns;
 use crate::private::Private;
 use crate::registry::place;
 use crate::rows::{DEVICE, device, get};
@@ -79,11 +80,11 @@ impl<'a> Values<'a> {
             let began_before = "coalesce(r.authenticated_at, r.created_at) < to_timestamp($)";
             statement.and(began_before, &self.before, Type::FLOAT8);
         }
+        let Names { data, columns: Columns { key, end, .. }, .. } = names;
         let lives = format!(
             "r.status = 'active' AND NOT {} \
-             AND EXISTS (SELECT FROM {} s WHERE s.sid = r.sid AND s.expire >= to_timestamp($))",
-            ended_with_everyone(names),
-            names.data
+             AND EXISTS (SELECT FROM {data} s WHERE s.{key} = r.sid AND s.{end} >= to_timestamp($))",
+            ended_with_everyone(names)
         );
         match status {
             None => {}

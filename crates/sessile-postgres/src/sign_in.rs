@@ -10,9 +10,11 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use crate::PostgresStore;
+use crate::columns::Columns;
 use crate::private::Private;
 use crate::rows::{all_ended, says};
 use crate::sql::Names;
+use crate::table::Table;
 use crate::time::{whole_millis, whole_seconds};
 use crate::transaction::Values;
 
@@ -29,23 +31,28 @@ pub(crate) struct SignInSql {
 
 impl SignInSql {
     pub(crate) fn new(names: &Names) -> Self {
-        let Names { data, registry, cutoffs, sess, .. } = names;
+        let Names { data, registry, cutoffs, columns, .. } = names;
+        let Columns { key, document, end, document_type: sess, .. } = columns;
         let allowed = "(SELECT in_time AND NOT over AND NOT full_up FROM answer)";
         let insert = format!(
-            "INSERT INTO {data} (sid, sess, expire) SELECT $1, $2::text::{sess}, to_timestamp($3) WHERE {allowed} \
-             ON CONFLICT (sid) DO NOTHING RETURNING 1"
+            "INSERT INTO {data} ({key}, {document}, {end}{beside}) \
+             SELECT $1, $2::text::{sess}, to_timestamp($3){given} WHERE {allowed} \
+             ON CONFLICT ({key}) DO NOTHING RETURNING 1",
+            beside = columns.beside(),
+            given = columns.given("$7", "to_timestamp($21)")
         );
-        let as_read = names.is_as_read(6);
         let rotate = format!(
-            "UPDATE {data} SET sid = $1, sess = $2::text::{sess}, expire = to_timestamp($3) \
-             WHERE sid = $5 AND expire >= to_timestamp($4) AND {as_read} AND {allowed} RETURNING 1"
+            "UPDATE {data} SET {key} = $1, {document} = $2::text::{sess}, {end} = to_timestamp($3){set} \
+             WHERE {key} = $5 AND {end} >= to_timestamp($4) AND {as_read} AND {allowed} RETURNING 1",
+            set = columns.set_beside("$7", "to_timestamp($21)"),
+            as_read = columns.is_as_read("$6", "$22")
         );
         Self {
             lock: lock(cutoffs, 1),
             insert: sign_in(names, &insert),
             rotate: sign_in(names, &rotate),
             remove: format!(
-                "DELETE FROM {data} WHERE sid = ANY (ARRAY ( \
+                "DELETE FROM {data} WHERE {key} = ANY (ARRAY ( \
                    SELECT sid FROM {registry} WHERE user_id = $1 AND status = 'evicted' AND logged_out_at = to_timestamp($2)))"
             ),
         }
@@ -63,16 +70,16 @@ pub(crate) fn lock(cutoffs: &str, user: u8) -> String {
 /// The statement around the one that writes the session. Sessions that are in the way end here, those that the limit
 /// evicts as well as the one that is replaced: whatever else the registry has under the key that is left.
 fn sign_in(names: &Names, write: &str) -> String {
-    let Names { data, registry, cutoffs, moves, .. } = names;
+    let Names { data, registry, cutoffs, moves, columns: Columns { key, end, .. } } = names;
     let (lock, brought_back) = (lock(cutoffs, 7), names.is_over("$5"));
     format!(
         "WITH cut_off AS ({lock}), in_time AS MATERIALIZED ( \
            SELECT NOT EXISTS (SELECT FROM cut_off WHERE not_before > to_timestamp($10)) AND NOT EXISTS ( \
              SELECT FROM {cutoffs} WHERE user_id = '' AND not_before > to_timestamp($10)) AS yes \
          ), others AS MATERIALIZED ( \
-           SELECT r.id, r.created_at FROM {registry} r JOIN {data} s ON s.sid = r.sid \
+           SELECT r.id, r.created_at FROM {registry} r JOIN {data} s ON s.{key} = r.sid \
            WHERE $18::int8 IS NOT NULL AND r.user_id = $7 AND r.status = 'active' AND r.id <> $8::text::uuid \
-             AND r.sid IS DISTINCT FROM $5 AND s.expire >= to_timestamp($4) \
+             AND r.sid IS DISTINCT FROM $5 AND s.{end} >= to_timestamp($4) \
          ), surplus AS MATERIALIZED ( \
            SELECT greatest(count(*) + 1 - $18, 0) AS count FROM others \
          ), victims AS MATERIALIZED ( \
@@ -122,16 +129,16 @@ impl PostgresStore {
         record: &Record,
         sign_in: &SignIn,
     ) -> Result<SignedIn, Error> {
-        let sql = &self.table().await?.sql;
+        let Table { sql, names, .. } = self.table().await?;
+        let columns = &names.columns;
         let Some(device) = record.device(sign_in.facts.clone())? else {
             return Err(Error::misuse("a sign-in without an owner"));
         };
         let owner = user(&device.owner)?;
         let main = if from.is_some() { &sql.sign_in.rotate } else { &sql.sign_in.insert };
         let (now, at) = (whole_seconds(record.seen_at), whole_millis(record.seen_at));
-        let document = record.document();
+        let (document, revision) = (columns.text(record), columns.revision(record));
         let from_key = from.map(StoreKey::as_str);
-        let revision = record.revision.as_ref().map(|revision| revision.as_str());
         let replaces = sign_in.replaces.as_ref().filter(|replaced| **replaced != device.handle).map(Handle::as_str);
         let ip = device.facts.ip.map(|ip| ip.to_string());
         let values: Values<'_> = &[
@@ -140,7 +147,7 @@ impl PostgresStore {
             (&whole_seconds(record.expires_at), Type::FLOAT8),
             (&now, Type::FLOAT8),
             (&Private(from_key), Type::TEXT),
-            (&Private(revision), Type::TEXT),
+            (&Private(revision.as_deref()), Type::TEXT),
             (&Private(owner), Type::TEXT),
             (&device.handle.as_str(), Type::TEXT),
             (&replaces, Type::TEXT),
@@ -155,7 +162,10 @@ impl PostgresStore {
             (&sign_in.limit.map(|limit| i64::from(limit.sessions.max(1))), Type::INT8),
             (&sign_in.limit.is_some_and(|limit| limit.policy == AtLimit::Deny), Type::BOOL),
             (&Private(device.facts.provider_session.as_deref()), Type::TEXT),
+            (&whole_millis(record.created_at), Type::FLOAT8),
+            (&Private(owner_read(record)), Type::TEXT),
         ];
+        let values = columns.fit(values, 20);
         let rows = match sign_in.limit {
             None => self.query(main, values).await,
             Some(_) => {
@@ -186,6 +196,11 @@ impl PostgresStore {
             }),
         }
     }
+}
+
+/// Whose session it was when it was read, where a column says so.
+pub(crate) fn owner_read(record: &Record) -> Option<&str> {
+    record.revision.as_ref()?.owner().map(UserId::as_str)
 }
 
 /// A user's name as the tables have it. The empty one stands for everybody there.

@@ -6,18 +6,19 @@
 //! computed once and hold when PostgreSQL looks again at a row for which it had to wait.
 
 use crate::align::AlignSql;
+use crate::columns::Columns;
 use crate::registry::RegistrySql;
 use crate::sign_in::SignInSql;
 use crate::tidy_sql::TidySql;
 
-/// The quoted names of the tables, and the type of the column `sess`.
+/// The quoted names of the tables, and the columns of the sessions' table.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     pub(crate) data: String,
     pub(crate) registry: String,
     pub(crate) cutoffs: String,
     pub(crate) moves: String,
-    pub(crate) sess: String,
+    pub(crate) columns: Columns,
 }
 
 impl Names {
@@ -34,15 +35,6 @@ impl Names {
     pub(crate) fn is_cut_off(&self, user: &str, began: &str) -> String {
         let cutoffs = &self.cutoffs;
         format!("EXISTS (SELECT FROM {cutoffs} WHERE user_id IN ('', {user}) AND not_before > to_timestamp({began}))")
-    }
-
-    /// The document is as it was read, as this parameter says. What was written into `jsonb` comes back in another
-    /// spelling, so there the values are compared: the writer knows its own document as it wrote it.
-    pub(crate) fn is_as_read(&self, revision: u8) -> String {
-        match self.sess.as_str() {
-            "jsonb" => format!("sess = ${revision}::text::jsonb"),
-            _ => format!("sess::text = ${revision}"),
-        }
     }
 }
 
@@ -68,33 +60,41 @@ pub(crate) struct Sql {
 
 impl Sql {
     pub(crate) fn new(names: &Names) -> Self {
-        let Names { data, registry, cutoffs, moves, sess } = names;
+        let Names { data, registry, cutoffs, moves, columns } = names;
+        let Columns { key, document, end, document_type: sess, .. } = columns;
         // No cast to a column without zone: that would compare what two clocks on the wall show, and those repeat an
         // hour each autumn. As it stands PostgreSQL compares moments, through the connection's zone, as for Express.
-        let columns = "s.sess::text, date_part('epoch', s.expire::timestamptz), \
-            date_part('epoch', c.not_before), c.swept";
-        let as_read = names.is_as_read(5);
+        let row = format!(
+            "s.{document}::text, date_part('epoch', s.{end}::timestamptz), date_part('epoch', c.not_before), c.swept"
+        );
+        let (beside, read_beside, sid) = (columns.beside(), columns.read_beside("s"), columns.sid_text());
         let sessions = format!("{data} s LEFT JOIN {cutoffs} c ON c.user_id = ''");
         Self {
-            load: format!("SELECT {columns} FROM {sessions} WHERE s.sid = $1 AND s.expire >= to_timestamp($2)"),
-            load_many: format!(
-                "SELECT {columns}, s.sid::text FROM {sessions} WHERE s.sid = ANY($1) AND s.expire >= to_timestamp($2)"
+            load: format!(
+                "SELECT {row}{read_beside} FROM {sessions} WHERE s.{key} = $1 AND s.{end} >= to_timestamp($2)"
             ),
-            alive: format!("SELECT 1 FROM {data} WHERE sid = $1 AND expire >= to_timestamp($2)"),
+            load_many: format!(
+                "SELECT {row}, s.{key}::text{read_beside} FROM {sessions} \
+                 WHERE s.{key} = ANY($1) AND s.{end} >= to_timestamp($2)"
+            ),
+            alive: format!("SELECT 1 FROM {data} WHERE {key} = $1 AND {end} >= to_timestamp($2)"),
             insert: format!(
-                "INSERT INTO {data} (sid, sess, expire) VALUES ($1, $2::text::{sess}, to_timestamp($3)) \
-                 ON CONFLICT (sid) DO NOTHING RETURNING 1"
+                "INSERT INTO {data} ({key}, {document}, {end}{beside}) VALUES ($1, $2::text::{sess}, to_timestamp($3){given}) \
+                 ON CONFLICT ({key}) DO NOTHING RETURNING 1",
+                given = columns.given("$4", "to_timestamp($5)")
             ),
             update: format!(
-                "UPDATE {data} SET sess = $3::text::{sess}, expire = to_timestamp($4) \
-                 WHERE sid = $1 AND expire >= to_timestamp($2) AND {as_read} RETURNING 1"
+                "UPDATE {data} SET {document} = $3::text::{sess}, {end} = to_timestamp($4){set} \
+                 WHERE {key} = $1 AND {end} >= to_timestamp($2) AND {as_read} RETURNING 1",
+                set = columns.set_owner("$6"),
+                as_read = columns.is_as_read("$5", "$7")
             ),
             rotate: format!(
                 "WITH locked AS MATERIALIZED ( \
                    SELECT id, status FROM {registry} WHERE sid = $1 ORDER BY id FOR UPDATE \
                  ), rotated AS ( \
-                   UPDATE {data} SET sid = $6, sess = $3::text::{sess}, expire = to_timestamp($4) \
-                   WHERE sid = $1 AND expire >= to_timestamp($2) AND {as_read} \
+                   UPDATE {data} SET {key} = $6, {document} = $3::text::{sess}, {end} = to_timestamp($4){set} \
+                   WHERE {key} = $1 AND {end} >= to_timestamp($2) AND {as_read} \
                      AND (SELECT count(*) = 0 OR bool_or(status = 'active') FROM locked) \
                      AND NOT EXISTS (SELECT FROM {moves} WHERE sid = $1) RETURNING 1 \
                  ), followed AS ( \
@@ -107,10 +107,12 @@ impl Sql {
                  ) \
                  SELECT EXISTS (SELECT FROM rotated), \
                    (SELECT count(*) > 0 AND NOT bool_or(status = 'active') FROM locked) \
-                   OR EXISTS (SELECT FROM {moves} WHERE sid = $1)"
+                   OR EXISTS (SELECT FROM {moves} WHERE sid = $1)",
+                set = columns.set_beside("$8", "to_timestamp($10)"),
+                as_read = columns.is_as_read("$5", "$9")
             ),
             touch: format!(
-                "UPDATE {data} SET expire = to_timestamp($3) WHERE sid = $1 AND expire >= to_timestamp($2) RETURNING 1"
+                "UPDATE {data} SET {end} = to_timestamp($3) WHERE {key} = $1 AND {end} >= to_timestamp($2) RETURNING 1"
             ),
             remove: format!(
                 "WITH ended AS ( \
@@ -118,7 +120,7 @@ impl Sql {
                      updated_at = to_timestamp($3) \
                    WHERE sid = $1 AND status = 'active' RETURNING 1 \
                  ) \
-                 DELETE FROM {data} WHERE sid = $1 AND (SELECT count(*) FROM ended) >= 0 RETURNING 1"
+                 DELETE FROM {data} WHERE {key} = $1 AND (SELECT count(*) FROM ended) >= 0 RETURNING 1"
             ),
             fate: format!(
                 "SELECT m.moved_to, date_part('epoch', m.moved_at), e.id::text, e.user_id, host(e.ip_address), e.status, \
@@ -129,7 +131,7 @@ impl Sql {
             ),
             sweep: format!(
                 "WITH expired AS MATERIALIZED ( \
-                   SELECT sid::text FROM {data} WHERE expire < to_timestamp($1) ORDER BY expire LIMIT $3 \
+                   SELECT {sid} FROM {data} WHERE {end} < to_timestamp($1) ORDER BY {end} LIMIT $3 \
                    FOR UPDATE SKIP LOCKED \
                  ), locked AS MATERIALIZED ( \
                    SELECT id, sid::text FROM {registry} \
@@ -138,8 +140,8 @@ impl Sql {
                    SELECT id, sid::text FROM {registry} \
                    WHERE sid = ANY (ARRAY (SELECT sid FROM expired)) AND status = 'active' EXCEPT TABLE locked \
                  ), removed AS ( \
-                   DELETE FROM {data} WHERE sid = ANY (ARRAY (SELECT sid FROM expired EXCEPT SELECT sid FROM busy)) \
-                     AND expire < to_timestamp($1) RETURNING sid::text \
+                   DELETE FROM {data} WHERE {key} = ANY (ARRAY (SELECT sid FROM expired EXCEPT SELECT sid FROM busy)) \
+                     AND {end} < to_timestamp($1) RETURNING {sid} \
                  ), ended AS ( \
                    UPDATE {registry} SET status = 'expired', logged_out_at = to_timestamp($2), \
                      updated_at = to_timestamp($2) \

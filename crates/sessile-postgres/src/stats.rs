@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::PostgresStore;
+use crate::columns::Columns;
 use crate::operations::OperationNames;
 use crate::rows::{count, get};
 use crate::search::ended_with_everyone;
@@ -30,30 +31,31 @@ const MINUTES: usize = 60;
 
 /// How many rows live and how many have expired, and the earliest and the latest end.
 fn rows(names: &Names) -> String {
+    let Names { data, columns: Columns { end, .. }, .. } = names;
     format!(
-        "SELECT count(*) FILTER (WHERE expire >= to_timestamp($1)), count(*) FILTER (WHERE expire < to_timestamp($1)), \
-           date_part('epoch', min(expire)::timestamptz), date_part('epoch', max(expire)::timestamptz) FROM {}",
-        names.data
+        "SELECT count(*) FILTER (WHERE {end} >= to_timestamp($1)), count(*) FILTER (WHERE {end} < to_timestamp($1)), \
+           date_part('epoch', min({end})::timestamptz), date_part('epoch', max({end})::timestamptz) FROM {data}"
     )
 }
 
 /// How many rows end in which minute from now.
 fn expiring(names: &Names) -> String {
+    let Names { data, columns: Columns { end, .. }, .. } = names;
     format!(
-        "SELECT floor((date_part('epoch', expire::timestamptz) - $1) / 60)::int8, count(*) FROM {} \
-         WHERE expire >= to_timestamp($1) AND expire < to_timestamp($1 + 60 * $2) GROUP BY 1",
-        names.data
+        "SELECT floor((date_part('epoch', {end}::timestamptz) - $1) / 60)::int8, count(*) FROM {data} \
+         WHERE {end} >= to_timestamp($1) AND {end} < to_timestamp($1 + 60 * $2) GROUP BY 1"
     )
 }
 
 /// How many live sessions the registry knows, whose they are, and how many more everyone's cut-off ended.
 fn owners(names: &Names) -> String {
-    let (Names { data, registry, .. }, is_over) = (names, ended_with_everyone(names));
+    let Names { data, registry, columns: Columns { key, end, .. }, .. } = names;
+    let is_over = ended_with_everyone(names);
     format!(
         "WITH owners AS MATERIALIZED ( \
            SELECT r.user_id, count(*) FILTER (WHERE NOT {is_over}) AS sessions, \
-             count(*) FILTER (WHERE {is_over}) AS cut_off FROM {registry} r JOIN {data} s ON s.sid = r.sid \
-           WHERE r.status = 'active' AND s.expire >= to_timestamp($1) GROUP BY 1 \
+             count(*) FILTER (WHERE {is_over}) AS cut_off FROM {registry} r JOIN {data} s ON s.{key} = r.sid \
+           WHERE r.status = 'active' AND s.{end} >= to_timestamp($1) GROUP BY 1 \
          ) \
          SELECT (SELECT coalesce(sum(sessions), 0)::int8 FROM owners), top.user_id, top.sessions, \
            (SELECT coalesce(sum(cut_off), 0)::int8 FROM owners) \
@@ -76,8 +78,8 @@ fn weights(names: &Names, is_sample: bool) -> String {
     let sample = if is_sample { "TABLESAMPLE SYSTEM ($1)" } else { "WHERE $1::float4 IS NOT NULL" };
     format!(
         "SELECT sum(bytes)::int8 / nullif(count(*), 0), percentile_disc(0.99) WITHIN GROUP (ORDER BY bytes)::int8 \
-         FROM (SELECT octet_length(sess::text) AS bytes FROM {} {sample}) documents",
-        names.data
+         FROM (SELECT octet_length({}::text) AS bytes FROM {} {sample}) documents",
+        names.columns.document, names.data
     )
 }
 

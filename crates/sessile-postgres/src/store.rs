@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Status};
 use sessile_core::{
     Ending, Error, Examine, Fate, Load, Operations, Record, Registry, Stats, Store, StoreKey, Sweep, Swept, Transfer,
-    Written,
+    UserId, Written,
 };
 use tokio::sync::OnceCell;
 use tokio_postgres::error::SqlState;
@@ -21,9 +21,10 @@ use crate::lanes::Lanes;
 use crate::lease::{Lease, opened};
 use crate::primary::Primary;
 use crate::private::Private;
-use crate::reads::{Reads, Stored};
+use crate::reads::{Read, Reads};
 use crate::rows::{all_ended, count, ended, ending, get, says};
 use crate::servers::{demands_writes, parse};
+use crate::sign_in::owner_read;
 use crate::table::{self, Table};
 use crate::tidy::Walk;
 use crate::time::{moment, time, whole_millis, whole_seconds};
@@ -112,7 +113,8 @@ impl PostgresStore {
         reads.get_or_init(|| {
             let texts = Reads::texts(&table.sql, connector.primary.is_demanded());
             let (count, unnamed, patience) = (settings.connections, settings.unnamed, settings.connect_timeout);
-            Reads::new(Lanes::new(connector.clone(), texts, count, unnamed, patience), settings.statement_timeout)
+            let lanes = Lanes::new(connector.clone(), texts, count, unnamed, patience);
+            Reads::new(lanes, table.names.columns.kind, settings.statement_timeout)
         })
     }
 
@@ -170,51 +172,66 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn load(&self, key: &StoreKey, now: SystemTime) -> Result<Option<Record>, Error> {
         let table = self.table().await?;
-        let stored = self.reads(table).read(key, whole_seconds(now)).await?;
-        let Some(Stored { document, expires_at, cut_off }) = stored else { return Ok(None) };
-        let mut record = Record::stored(key, document, time(expires_at), now)?;
+        let read = self.reads(table).read(key, whole_seconds(now)).await?;
+        let Some(Read { stored, cut_off }) = read else { return Ok(None) };
+        let mut record = stored.record(key, now)?;
         record.cut_off = cut_off;
         Ok(Some(record))
     }
 
     async fn insert(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
-        let sql = &self.table().await?.sql;
-        let (document, end) = (record.document(), whole_seconds(record.expires_at));
-        let values: Values<'_> =
-            &[(&Private(key.as_str()), Type::TEXT), (&Private(&*document), Type::TEXT), (&end, Type::FLOAT8)];
-        Ok(if self.query(&sql.insert, values).await?.is_empty() { Written::Stale } else { Written::Done })
+        let Table { sql, names, .. } = self.table().await?;
+        let (document, end) = (names.columns.text(record), whole_seconds(record.expires_at));
+        let values: Values<'_> = &[
+            (&Private(key.as_str()), Type::TEXT),
+            (&Private(&*document), Type::TEXT),
+            (&end, Type::FLOAT8),
+            (&Private(owner(record)), Type::TEXT),
+            (&whole_millis(record.created_at), Type::FLOAT8),
+        ];
+        Ok(if self.query(&sql.insert, names.columns.fit(values, 3)).await?.is_empty() {
+            Written::Stale
+        } else {
+            Written::Done
+        })
     }
 
     async fn update(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
-        let sql = &self.table().await?.sql;
-        let (document, now, end) = (record.document(), whole_seconds(record.seen_at), whole_seconds(record.expires_at));
-        let revision = record.revision.as_ref().map(|revision| revision.as_str());
+        let Table { sql, names, .. } = self.table().await?;
+        let (document, revision) = (names.columns.text(record), names.columns.revision(record));
+        let (now, end) = (whole_seconds(record.seen_at), whole_seconds(record.expires_at));
         let values: Values<'_> = &[
             (&Private(key.as_str()), Type::TEXT),
             (&now, Type::FLOAT8),
             (&Private(&*document), Type::TEXT),
             (&end, Type::FLOAT8),
-            (&Private(revision), Type::TEXT),
+            (&Private(revision.as_deref()), Type::TEXT),
+            (&Private(owner(record)), Type::TEXT),
+            (&Private(owner_read(record)), Type::TEXT),
         ];
-        if self.query(&sql.update, values).await?.is_empty() {
+        if self.query(&sql.update, names.columns.fit(values, 5)).await?.is_empty() {
             return self.gone_or_stale(&sql.alive, key, now).await;
         }
         Ok(Written::Done)
     }
 
     async fn rotate(&self, from: &StoreKey, to: &StoreKey, record: &Record) -> Result<Written, Error> {
-        let sql = &self.table().await?.sql;
-        let (document, now, end) = (record.document(), whole_seconds(record.seen_at), whole_seconds(record.expires_at));
-        let revision = record.revision.as_ref().map(|revision| revision.as_str());
+        let Table { sql, names, .. } = self.table().await?;
+        let (document, revision) = (names.columns.text(record), names.columns.revision(record));
+        let (now, end) = (whole_seconds(record.seen_at), whole_seconds(record.expires_at));
         let values: Values<'_> = &[
             (&Private(from.as_str()), Type::TEXT),
             (&now, Type::FLOAT8),
             (&Private(&*document), Type::TEXT),
             (&end, Type::FLOAT8),
-            (&Private(revision), Type::TEXT),
+            (&Private(revision.as_deref()), Type::TEXT),
             (&Private(to.as_str()), Type::TEXT),
             (&whole_millis(record.seen_at), Type::FLOAT8),
+            (&Private(owner(record)), Type::TEXT),
+            (&Private(owner_read(record)), Type::TEXT),
+            (&whole_millis(record.created_at), Type::FLOAT8),
         ];
+        let values = names.columns.fit(values, 7);
         let answer = match &record.owner {
             // Whoever is just registering the session, or revoking its owner's, goes first or waits.
             Some(owner) => {
@@ -332,6 +349,11 @@ impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostgresStore({})", self.description())
     }
+}
+
+/// Whose session it is.
+fn owner(record: &Record) -> Option<&str> {
+    record.owner.as_ref().map(UserId::as_str)
 }
 
 /// Closes connections that were not used for this long, as long as the pool exists.

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sessile_core::{
-    Alignment, CutOff, Device, DeviceFacts, End, Ending, Error, Record, StoreKey, Tidied, Tidy, UserId,
+    Alignment, CutOff, Device, DeviceFacts, End, Ending, Error, StoreKey, TableKind, Tidied, Tidy, UserId,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -14,8 +14,9 @@ use tokio_postgres::types::Type;
 use crate::PostgresStore;
 use crate::private::Private;
 use crate::rows::{count, ended, ending, get};
+use crate::stored::Stored;
 use crate::tidy_sql::TidySql;
-use crate::time::{moment, time, whole_millis, whole_seconds};
+use crate::time::{moment, whole_millis, whole_seconds};
 use crate::transaction::{Transaction, Values};
 
 /// So many rows are looked at by one statement.
@@ -184,7 +185,8 @@ impl PostgresStore {
             (&tidy.user_key.map_or(vec!["sessile", "owner"], |key| vec![key]), Type::TEXT_ARRAY),
         ];
         let rows = self.query(&sql.sessions, values).await?;
-        let Found { mut over, unknown, changed } = found(&rows, tidy, cut_off)?;
+        let kind = self.table().await?.names.columns.kind;
+        let Found { mut over, unknown, changed } = found(kind, &rows, tidy, cut_off)?;
         if !unknown.is_empty() {
             tidied.registered += self.register_unknown(sql, unknown, tidy, &mut over).await?;
         }
@@ -270,11 +272,12 @@ async fn by_cut_off(
 }
 
 /// What has to be done about the sessions of a page. Of one that cannot be read, whoever reads it says so.
-fn found(rows: &[Row], tidy: &Tidy<'_>, cut_off: Option<CutOff>) -> Result<Found, Error> {
+fn found(kind: TableKind, rows: &[Row], tidy: &Tidy<'_>, cut_off: Option<CutOff>) -> Result<Found, Error> {
     let mut found = Found::default();
     for row in rows {
         let Some(key) = get::<Option<&str>>(row, 2)?.map(StoreKey::stored) else { continue };
-        let Ok(mut record) = Record::stored(&key, get::<&str>(row, 3)?, time(get(row, 4)?), tidy.now) else { continue };
+        let stored = Stored::read(kind, row, 3, 4).and_then(|stored| stored.record(&key, tidy.now));
+        let Ok(mut record) = stored else { continue };
         if let Some(user_key) = tidy.user_key {
             record.owner_is_under(user_key);
         }

@@ -2,6 +2,7 @@
 //! says how far it came. What it compares them with is asked for row by row (`(SELECT … LIMIT 1)`): PostgreSQL, which
 //! does not know how few rows these are, would rather read all of the other table.
 
+use crate::columns::Columns;
 use crate::sql::Names;
 
 #[derive(Clone, Debug)]
@@ -20,7 +21,9 @@ pub(crate) struct TidySql {
 
 impl TidySql {
     pub(crate) fn new(names: &Names) -> Self {
-        let Names { data, registry, cutoffs, moves, .. } = names;
+        let Names { data, registry, cutoffs, moves, columns } = names;
+        let Columns { key, end, .. } = columns;
+        let (sid, sid_text) = (columns.sid(), columns.sid_text());
         Self {
             everyone: format!(
                 "SELECT date_part('epoch', not_before), swept, 'revoked', date_part('epoch', coalesce(revoked_at, not_before)), \
@@ -30,9 +33,9 @@ impl TidySql {
             registry: registry_page(names),
             sessions: sessions_page(names),
             remove: format!(
-                "WITH locked AS MATERIALIZED (SELECT sid FROM {data} WHERE sid = ANY ($1) ORDER BY sid FOR UPDATE) \
-                 DELETE FROM {data} s WHERE sid = ANY (ARRAY (SELECT sid FROM locked)) \
-                   AND NOT EXISTS (SELECT FROM {registry} r WHERE r.sid = s.sid AND r.status = 'active') RETURNING 1"
+                "WITH locked AS MATERIALIZED (SELECT {sid} FROM {data} WHERE {key} = ANY ($1) ORDER BY {key} FOR UPDATE) \
+                 DELETE FROM {data} s WHERE {key} = ANY (ARRAY (SELECT sid FROM locked)) \
+                   AND NOT EXISTS (SELECT FROM {registry} r WHERE r.sid = s.{key} AND r.status = 'active') RETURNING 1"
             ),
             // Revocations of these users wait for those who lock these rows, or are seen by them.
             cut_offs: format!(
@@ -41,7 +44,7 @@ impl TidySql {
                  RETURNING user_id, date_part('epoch', not_before)"
             ),
             lock: format!(
-                "SELECT sid::text FROM {data} WHERE sid = ANY ($1) AND expire >= to_timestamp($2) FOR UPDATE SKIP LOCKED"
+                "SELECT {sid_text} FROM {data} WHERE {key} = ANY ($1) AND {end} >= to_timestamp($2) FOR UPDATE SKIP LOCKED"
             ),
             register: register(names),
             swept: format!(
@@ -77,14 +80,14 @@ impl TidySql {
 /// Ends what is active in the next rows of the registry, and is cut off or has lost its session. A session that is being
 /// moved is under its new key in both tables or under its old one in both; one that moved since is left for the next time.
 fn registry_page(names: &Names) -> String {
-    let Names { data, registry, .. } = names;
+    let Names { data, registry, columns: Columns { key, .. }, .. } = names;
     format!(
         "WITH page AS MATERIALIZED ( \
            SELECT id, sid, status, (coalesce(authenticated_at, created_at) < to_timestamp($4)) IS TRUE AS cut_off \
            FROM {registry} WHERE id > $1::text::uuid ORDER BY id LIMIT $2 \
          ), found AS MATERIALIZED ( \
            SELECT id, sid, cut_off FROM page WHERE status = 'active' \
-             AND (cut_off OR (SELECT true FROM {data} s WHERE s.sid = page.sid LIMIT 1) IS NULL) \
+             AND (cut_off OR (SELECT true FROM {data} s WHERE s.{key} = page.sid LIMIT 1) IS NULL) \
          ), locked AS MATERIALIZED ( \
            SELECT r.id FROM {registry} r JOIN found ON found.id = r.id \
            WHERE r.status = 'active' AND r.sid IS NOT DISTINCT FROM found.sid ORDER BY r.id FOR UPDATE OF r \
@@ -97,7 +100,7 @@ fn registry_page(names: &Names) -> String {
            FROM found WHERE r.id = found.id AND r.id = ANY (ARRAY (SELECT id FROM locked)) \
            RETURNING r.id, r.user_id, r.ip_address, r.status, r.logged_out_at, r.end_reason, r.sid, found.cut_off \
          ), removed AS ( \
-           DELETE FROM {data} WHERE sid = ANY (ARRAY (SELECT sid FROM ended WHERE cut_off)) \
+           DELETE FROM {data} WHERE {key} = ANY (ARRAY (SELECT sid FROM ended WHERE cut_off)) \
          ) \
          SELECT (SELECT count(*) FROM page), (SELECT id::text FROM page ORDER BY id DESC LIMIT 1), \
            (SELECT count(*) FROM found) - (SELECT count(*) FROM ended), ended.id::text, ended.user_id, \
@@ -107,24 +110,27 @@ fn registry_page(names: &Names) -> String {
 }
 
 /// What is alive in the next rows of the sessions, and not known by the registry as what it is: under another owner, under
-/// none, or as over. `$4` is where the owner is in the document. PostgreSQL cannot look into every document (of JSON's
-/// escapes, it has none for U+0000 and for half a pair of surrogates), so one with escapes is always among them.
+/// none, or as over. `$4` is where the owner is in the document, if no column says who it is. PostgreSQL cannot look into
+/// every document, so one with escapes is always among them.
 fn sessions_page(names: &Names) -> String {
-    let Names { data, registry, moves, .. } = names;
+    let Names { data, registry, moves, columns, .. } = names;
+    let (sid, sess, expire) = (columns.sid(), columns.sess(), columns.expire());
+    let (key, unclear, owner) = (columns.key, columns.is_unclear(), columns.owner("$4"));
+    let (beside, read_beside) = (columns.beside(), columns.read_beside("found"));
     format!(
         "WITH page AS MATERIALIZED ( \
-           SELECT sid, sess, strpos(sess::text, chr(92) || 'u') > 0 AS is_unclear, expire \
-           FROM {data} WHERE sid > $1 ORDER BY sid LIMIT $2 \
+           SELECT {sid}, {sess}, {unclear} AS is_unclear, {expire}{beside} \
+           FROM {data} WHERE {key} > $1 ORDER BY {key} LIMIT $2 \
          ), found AS MATERIALIZED ( \
            SELECT sid, sess, date_part('epoch', expire::timestamptz) AS ends, is_unclear, \
-             CASE WHEN NOT is_unclear THEN sess #>> $4 END AS owner, \
+             {owner} AS owner{beside}, \
              (SELECT user_id FROM {registry} r WHERE r.sid = page.sid AND status = 'active' LIMIT 1) AS known, \
              coalesce((SELECT true FROM {registry} r WHERE r.sid = page.sid LIMIT 1), \
                (SELECT true FROM {moves} m WHERE m.sid = page.sid LIMIT 1)) AS was_known \
            FROM page WHERE expire >= to_timestamp($3) \
          ) \
          SELECT (SELECT count(*) FROM page), (SELECT sid::text FROM page ORDER BY sid DESC LIMIT 1), \
-           found.sid::text, found.sess::text, found.ends, found.known, found.known IS NULL AND was_known IS TRUE \
+           found.sid::text, found.sess::text, found.ends, found.known, found.known IS NULL AND was_known IS TRUE{read_beside} \
          FROM (VALUES (1)) one \
          LEFT JOIN found ON is_unclear OR owner IS DISTINCT FROM known OR known IS NULL AND was_known"
     )

@@ -66,6 +66,12 @@ pub trait Fixture: Sized {
         true
     }
 
+    /// Whether Express's cookie object comes back with the document. A store that has no place for it (the columns table)
+    /// says `false`, and a row that another program gave one is no session there.
+    fn keeps_cookies(&self) -> bool {
+        true
+    }
+
     /// Writes a row as another program would, past the store and unchecked; `false` where this fixture has no such way.
     /// Then the rows that only this can make are not tested.
     #[allow(unused_variables, reason = "the names are the documentation")]

@@ -42,7 +42,7 @@ pub(crate) struct DoctorArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(id = "change", multiple = false, args = ["guard", "unguard", "timestamptz"])]
+#[group(id = "change", multiple = false, args = ["guard", "unguard", "timestamptz", "columns"])]
 pub(crate) struct MigrateArgs {
     /// Install the guard: a trigger on PostgreSQL that keeps an Express app from bringing ended sessions back, and tells
     /// the registry of its sign-ins and sign-outs
@@ -54,6 +54,11 @@ pub(crate) struct MigrateArgs {
     /// Make the column expire a timestamptz, under traffic: it then means the same in every time zone
     #[arg(long)]
     pub(crate) timestamptz: bool,
+    /// Make the columns table, which services in Go share (id, user_id, values, created_at, expires_at), or the indexes that
+    /// it lacks. Sessions move into it, and nobody is signed out: sessile export --store URL |
+    /// SESSION_TABLE_KIND=columns sessile import --store URL --yes -
+    #[arg(long)]
+    pub(crate) columns: bool,
     /// The time zone that the sessions were written in, which is the application's [default: the connection's, if no role
     /// that writes has another]
     #[arg(long, value_name = "ZONE", requires = "timestamptz")]

@@ -94,25 +94,37 @@ pub(crate) async fn sign_in(browser: &Browser) -> Response {
 pub(crate) struct Place {
     pub(crate) directory: Directory,
     pub(crate) database: Option<Database>,
+    /// What the table is like, if that is set.
+    table_kind: Option<&'static str>,
     url: String,
 }
 
 impl Place {
     /// A file that is not there yet.
     pub(crate) fn sqlite() -> Self {
-        Self { directory: Directory::new(), database: None, url: "sqlite:x.sqlite".into() }
+        Self { directory: Directory::new(), database: None, table_kind: None, url: "sqlite:x.sqlite".into() }
     }
 
     /// An empty database.
     pub(crate) async fn postgres() -> Self {
         let database = Database::new().await;
         let url = database.url().to_string();
-        Self { directory: Directory::new(), database: Some(database), url }
+        Self { directory: Directory::new(), database: Some(database), table_kind: None, url }
+    }
+
+    /// An empty database, in which sessions lie in the columns table.
+    pub(crate) async fn columns() -> Self {
+        Self::postgres().await.with_table("columns")
+    }
+
+    /// The same place, with what its table is like set.
+    pub(crate) fn with_table(self, kind: &'static str) -> Self {
+        Self { table_kind: Some(kind), ..self }
     }
 
     /// A database that somebody else keeps.
     pub(crate) fn at(url: String) -> Self {
-        Self { directory: Directory::new(), database: None, url }
+        Self { directory: Directory::new(), database: None, table_kind: None, url }
     }
 
     pub(crate) async fn both() -> [Self; 2] {
@@ -127,6 +139,7 @@ impl Place {
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = self.directory.sessile(words);
         command.env("DATABASE_URL", &self.url).env("USER", "grace");
+        command.envs(self.table_kind.map(|kind| ("SESSION_TABLE_KIND", kind)));
         command
     }
 

@@ -63,7 +63,7 @@ pub(super) struct Values {
     pub(super) oidc: Oidc,
     pub(super) pool: Pool,
     pub(super) redis: Redis,
-    pub(super) table: String,
+    pub(super) table: Option<String>,
     pub(super) schema: Option<String>,
     pub(super) table_kind: Option<TableKind>,
     pub(super) registry: Option<String>,
@@ -99,7 +99,7 @@ impl Default for Values {
             oidc: Oidc::default(),
             pool: Pool { max: 10, idle_timeout: Duration::from_secs(30), connect_timeout: Duration::from_secs(2) },
             redis: Redis::default(),
-            table: "session".into(),
+            table: None,
             schema: None,
             table_kind: None,
             registry: None,
@@ -135,6 +135,12 @@ impl Values {
             .forged(per_minute(self.forged))
             .created(per_minute(self.created))
             .sign_ins(per_minute(self.sign_ins))
+    }
+
+    /// The table's name: the one that is set, or what its kind is usually called.
+    pub(super) fn table(&self) -> &str {
+        let usual = if self.table_kind == Some(TableKind::Columns) { "sessions" } else { "session" };
+        self.table.as_deref().unwrap_or(usual)
     }
 
     pub(super) fn idle(&self) -> Duration {

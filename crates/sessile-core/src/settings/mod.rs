@@ -224,9 +224,9 @@ impl Settings {
         &self.values.redis
     }
 
-    /// `table.name`. Default `session`, as connect-pg-simple calls it.
+    /// `table.name`. Default `session`, as connect-pg-simple calls it, and `sessions` where `table.kind` is `columns`.
     pub fn table(&self) -> &str {
-        &self.values.table
+        self.values.table()
     }
 
     /// `table.schema`; `None` leaves it to the connection's `search_path`.

@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 
 use super::Look;
 use super::tables::Found;
+use crate::columns::Columns;
 use crate::guard;
 use crate::rows::get;
 use crate::sql::Names;
@@ -37,10 +38,10 @@ pub(super) async fn examine(look: &Look<'_>, found: &Found, checks: &mut Vec<Che
 
 async fn backlog(look: &Look<'_>, names: &Names) -> Result<Check, Error> {
     const NAME: &str = "postgres.backlog";
-    let data = &names.data;
+    let Names { data, columns: Columns { end, .. }, .. } = names;
     let sql = format!(
-        "SELECT (SELECT count(*) FROM (SELECT FROM {data} WHERE expire < to_timestamp($1) LIMIT $2) expired), \
-           (SELECT date_part('epoch', min(expire)::timestamptz) FROM {data} WHERE expire < to_timestamp($1))"
+        "SELECT (SELECT count(*) FROM (SELECT FROM {data} WHERE {end} < to_timestamp($1) LIMIT $2) expired), \
+           (SELECT date_part('epoch', min({end})::timestamptz) FROM {data} WHERE {end} < to_timestamp($1))"
     );
     let row = look.ask(&sql, &[(&whole_seconds(look.now), Type::FLOAT8), (&BACKLOG, Type::INT8)]).await?;
     let (count, oldest): (i64, Option<f64>) = (get(&row, 0)?, get(&row, 1)?);
@@ -61,14 +62,16 @@ async fn backlog(look: &Look<'_>, names: &Names) -> Result<Check, Error> {
 /// Whether sessions and registry say the same. What differs for a moment is put right by the sweeper.
 async fn in_step(look: &Look<'_>, names: &Names) -> Result<Check, Error> {
     const NAME: &str = "postgres.registry_in_step";
-    let Names { data, registry, .. } = names;
+    let Names { data, registry, columns, .. } = names;
+    let (Columns { key, end, .. }, sid) = (columns, columns.sid());
+    let (owned, has_owner) = (columns.owned(), columns.has_owner());
     let sql = format!(
         "SELECT (SELECT count(*) FROM ( \
-             SELECT sid, sess FROM {data} WHERE expire >= to_timestamp($1) ORDER BY expire DESC LIMIT $2) s \
-           WHERE coalesce((s.sess -> 'sessile' -> 'owner')::text, 'null') <> 'null' \
+             SELECT {sid}, {owned} FROM {data} WHERE {end} >= to_timestamp($1) ORDER BY {end} DESC LIMIT $2) s \
+           WHERE {has_owner} \
              AND NOT EXISTS (SELECT FROM {registry} r WHERE r.sid = s.sid AND r.status = 'active')), \
          (SELECT count(*) FROM (SELECT sid FROM {registry} WHERE status = 'active' LIMIT $2) r \
-           WHERE NOT EXISTS (SELECT FROM {data} s WHERE s.sid = r.sid))"
+           WHERE NOT EXISTS (SELECT FROM {data} s WHERE s.{key} = r.sid))"
     );
     let row = look.ask(&sql, &[(&whole_seconds(look.now), Type::FLOAT8), (&SAMPLE, Type::INT8)]).await?;
     let (unknown, ended): (i64, i64) = (get(&row, 0)?, get(&row, 1)?);
@@ -88,10 +91,10 @@ async fn in_step(look: &Look<'_>, names: &Names) -> Result<Check, Error> {
 /// Whether another program writes sessions, and whether the guard watches it. Every session that Sessile wrote has its key.
 async fn writers(look: &Look<'_>, found: &Found) -> Result<Check, Error> {
     const NAME: &str = "postgres.other_writers";
+    let Names { data, columns: Columns { document, end, .. }, .. } = &found.names;
     let sql = format!(
-        "SELECT count(*) FROM (SELECT sess FROM {} WHERE expire >= to_timestamp($1) ORDER BY expire DESC LIMIT $2) s \
-         WHERE s.sess -> 'sessile' IS NULL",
-        found.names.data
+        "SELECT count(*) FROM (SELECT {document} FROM {data} WHERE {end} >= to_timestamp($1) ORDER BY {end} DESC LIMIT $2) s \
+         WHERE s.{document} -> 'sessile' IS NULL"
     );
     let row = look.ask(&sql, &[(&whole_seconds(look.now), Type::FLOAT8), (&SAMPLE, Type::INT8)]).await?;
     let (others, is_guarded) = (get::<i64>(&row, 0)?, is_guarded(look, found).await?);

@@ -1,10 +1,11 @@
 //! The tables: there, of the right shape, ours to use, and with indexes that the server really uses.
 
-use sessile_core::{Check, Error};
+use sessile_core::{Check, Error, TableKind};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::Look;
+use crate::columns::Columns;
 use crate::names::{qualified, quote};
 use crate::operations::OperationNames;
 use crate::registry_table::{self, Layout, RegistryNames, Use, usage};
@@ -17,6 +18,7 @@ const TABLE: &str = "postgres.table";
 const COLUMNS: &str = "postgres.columns";
 const KEY: &str = "postgres.primary_key";
 const EXPIRE: &str = "postgres.expire_index";
+const USER: &str = "postgres.user_index";
 const REGISTRY: &str = "postgres.registry";
 const PRIVILEGES: &str = "postgres.privileges";
 const OPERATIONS: &str = "postgres.operations";
@@ -28,7 +30,6 @@ const LARGE: f32 = 10_000.0;
 /// The tables that were found.
 pub(super) struct Found {
     pub(super) names: Names,
-    pub(super) expire: String,
     /// The name of the sessions' table, as it was given.
     pub(super) table: String,
 }
@@ -42,26 +43,27 @@ pub(super) async fn examine(look: &Look<'_>, checks: &mut Vec<Check>) -> Result<
     let data = qualified(Some(&found.schema), &settings.table);
     let layouts = registry_table::layouts(&found.schema, &names);
     let shared = registry(look, &layouts, checks).await?;
-    let used = usage(&look.client, &data, "sid", &["expire"]).await?;
+    let used = usage(&look.client, &data, found.columns.key, found.columns.indexed()).await?;
     let operations = OperationNames::new(&found.schema, &names.registry);
     let schema = quote(&found.schema);
-    let found = Found { names: all_names(&found, &names, data), expire: found.expire, table: settings.table.clone() };
+    let found = Found { names: all_names(&found, &names, data), table: settings.table.clone() };
     let Names { data, registry, cutoffs, moves, .. } = &found.names;
     let may = privileges(look, &[data, registry, cutoffs, moves], checks).await?;
-    checks.push(primary_key(&found.names.data, &used));
+    checks.push(primary_key(&found.names, &used));
     if !may || !shared || !used.is_unique {
         return Ok(None);
     }
     checks.push(kept_for_operators(look, &schema, &operations.all()).await?);
     checks.push(logged(look, &operations.all_tables(&found.names)).await?);
-    checks.push(expire_index(look, &found.names.data, &used).await?);
+    checks.push(expire_index(look, &found.names, &used).await?);
+    checks.extend(user_index(&found.names, &used));
     Ok(Some(found))
 }
 
 fn all_names(found: &table::Found, names: &RegistryNames, data: String) -> Names {
     let [registry, cutoffs, moves] =
         [&names.registry, &names.cutoffs, &names.moves].map(|name| qualified(Some(&found.schema), name));
-    Names { data, registry, cutoffs, moves, sess: found.sess.clone() }
+    Names { data, registry, cutoffs, moves, columns: found.columns.clone() }
 }
 
 /// The table of sessions: there, and with the columns it has to have.
@@ -75,7 +77,7 @@ async fn sessions(look: &Look<'_>, name: &str, checks: &mut Vec<Check>) -> Resul
         checks.push(no_usage(look, schema).await?);
         return Ok(None);
     }
-    match table::find(&look.client, name).await {
+    match table::find(&look.client, look.store.settings()).await {
         Ok(None) => {
             checks.push(match hidden(look).await? {
                 Some(schema) => no_usage(look, &schema).await?,
@@ -88,7 +90,9 @@ async fn sessions(look: &Look<'_>, name: &str, checks: &mut Vec<Check>) -> Resul
                 TABLE,
                 format!("The table {name} is there, in the schema {}.", quote(&found.schema)),
             ));
-            checks.push(Check::good(COLUMNS, format!("sess is {}, expire is {}.", found.sess, found.expire)));
+            let (columns, [_, document, end]) = (&found.columns, found.columns.shown());
+            let finding = format!("{document} is {}, {end} is {}.", columns.document_type, columns.end_type);
+            checks.push(Check::good(COLUMNS, finding));
             Ok(Some(found))
         }
         Err(error) => refused(COLUMNS, error).map(|check| {
@@ -212,8 +216,9 @@ fn no_key(check: &'static str, name: &str, key: &str) -> Check {
     )
 }
 
-fn primary_key(data: &str, used: &Use) -> Check {
-    if used.is_unique { Check::good(KEY, "sid is the table's key.") } else { no_key(KEY, data, "sid") }
+fn primary_key(names: &Names, used: &Use) -> Check {
+    let key = names.columns.key;
+    if used.is_unique { Check::good(KEY, format!("{key} is the table's key.")) } else { no_key(KEY, &names.data, key) }
 }
 
 /// Whether this role may do with the tables what a store does.
@@ -286,28 +291,42 @@ async fn logged(look: &Look<'_>, tables: &[String]) -> Result<Check, Error> {
 
 /// Whether the sweeper finds what has expired through an index. On a small table the server rightly reads all of it, so
 /// then it is asked what it would do otherwise.
-async fn expire_index(look: &Look<'_>, data: &str, used: &Use) -> Result<Check, Error> {
-    let remedy = format!("CREATE INDEX CONCURRENTLY ON {data} (expire);");
-    if !used.unindexed.is_empty() {
-        let finding = "There is no valid index on expire: every sweep reads the whole table.";
+async fn expire_index(look: &Look<'_>, names: &Names, used: &Use) -> Result<Check, Error> {
+    let Names { data, columns: Columns { end, .. }, .. } = names;
+    let remedy = format!("CREATE INDEX CONCURRENTLY ON {data} ({end});");
+    if used.unindexed.iter().any(|column| column == end) {
+        let finding = format!("There is no valid index on {end}: every sweep reads the whole table.");
         return Ok(Check::warning(EXPIRE, finding, remedy));
     }
     let rows: f32 = get(&look.ask(ROWS, &[(&data, Type::TEXT)]).await?, 0)?;
-    let usual = plan(look, data, "on").await?;
+    let usual = plan(look, names, "on").await?;
     if is_by_index(&usual) {
         return Ok(Check::good(EXPIRE, format!("Sweeping uses it: {usual}.")));
     }
-    let forced = plan(look, data, "off").await?;
+    let forced = plan(look, names, "off").await?;
     Ok(match (is_by_index(&forced), rows > LARGE) {
         (true, false) => Check::good(EXPIRE, format!("Sweeping will use it when the table is larger: {forced}.")),
         (true, true) => Check::warning(
             EXPIRE,
-            format!("There is an index on expire, and of {rows} rows the server would still read all: {usual}."),
+            format!("There is an index on {end}, and of {rows} rows the server would still read all: {usual}."),
             format!("ANALYZE {data};"),
         ),
-        (false, _) => {
-            Check::warning(EXPIRE, format!("The index on expire is not used for sweeping: {forced}."), remedy)
-        }
+        (false, _) => Check::warning(EXPIRE, format!("The index on {end} is not used for sweeping: {forced}."), remedy),
+    })
+}
+
+/// Whoever else looks for a user's sessions in the table does so by this index. Sessile looks in the registry.
+fn user_index(names: &Names, used: &Use) -> Option<Check> {
+    let data = &names.data;
+    if names.columns.kind == TableKind::Express {
+        return None;
+    }
+    Some(if used.unindexed.iter().any(|column| column == "user_id") {
+        let finding =
+            "There is no valid index on user_id: whoever looks for a user's sessions there reads the whole table.";
+        Check::warning(USER, finding, format!("CREATE INDEX CONCURRENTLY ON {data} (user_id);"))
+    } else {
+        Check::good(USER, "An index finds a user's sessions.")
     })
 }
 
@@ -318,9 +337,10 @@ fn is_by_index(plan: &str) -> bool {
 }
 
 /// How the server would read what has expired, its steps in one line.
-async fn plan(look: &Look<'_>, data: &str, seqscan: &str) -> Result<String, Error> {
+async fn plan(look: &Look<'_>, names: &Names, seqscan: &str) -> Result<String, Error> {
+    let Names { data, columns: Columns { key, end, .. }, .. } = names;
     let explain = format!(
-        "EXPLAIN (COSTS OFF) SELECT sid::text FROM {data} WHERE expire < to_timestamp(0) ORDER BY expire LIMIT 1000"
+        "EXPLAIN (COSTS OFF) SELECT {key}::text FROM {data} WHERE {end} < to_timestamp(0) ORDER BY {end} LIMIT 1000"
     );
     let none: Values<'_> = &[];
     look.query("BEGIN", none).await?;

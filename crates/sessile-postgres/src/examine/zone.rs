@@ -1,13 +1,15 @@
 //! Time zones. In a column of type `timestamp` a value means what the writer's zone makes of it, so whoever writes in
 //! another zone means another moment, and a zone with daylight saving has an hour twice each autumn.
 
-use sessile_core::{Check, Error};
+use sessile_core::{Check, Error, TableKind};
 use tokio_postgres::types::Type;
 
 use super::Look;
 use super::tables::Found;
 use crate::migrate::timestamptz::{NEW, REMARK};
+use crate::names::literal;
 use crate::rows::get;
+use crate::sql::Names;
 
 const NAME: &str = "postgres.time_zone";
 
@@ -28,10 +30,11 @@ const ZONE: &str = "SELECT setting, source, reset_val, \
 pub(super) async fn examine(look: &Look<'_>, found: &Found, checks: &mut Vec<Check>) -> Result<(), Error> {
     let row = look.ask(ZONE, &[]).await?;
     let (zone, source): (&str, &str) = (get(&row, 0)?, get(&row, 1)?);
-    if found.expire == "timestamp with time zone" {
+    let columns = &found.names.columns;
+    if columns.end_type == "timestamp with time zone" {
         checks.push(Check::good(
             NAME,
-            format!("expire is timestamptz: right in every zone. This connection's is {zone}."),
+            format!("{} is timestamptz: right in every zone. This connection's is {zone}.", columns.end),
         ));
         return Ok(());
     }
@@ -50,7 +53,7 @@ pub(super) async fn examine(look: &Look<'_>, found: &Found, checks: &mut Vec<Che
             others.push(format!("{whose} has {other}"));
         }
     }
-    checks.push(judge(zone, source, get(&row, 3)?, &others));
+    checks.push(judge(&found.names, zone, source, get(&row, 3)?, &others));
     Ok(())
 }
 
@@ -63,10 +66,15 @@ async fn begun(look: &Look<'_>, found: &Found) -> Result<Option<String>, Error> 
     Ok(remark.and_then(|remark| remark.strip_prefix(REMARK)).map(str::to_owned))
 }
 
-fn judge(zone: &str, source: &str, has_summer: bool, others: &[String]) -> Check {
+fn judge(names: &Names, zone: &str, source: &str, has_summer: bool, others: &[String]) -> Check {
+    let Names { data, columns, .. } = names;
     // Whoever runs it may have another zone.
-    let remedy = format!("sessile migrate --timestamptz --zone {zone}");
-    let here = format!("expire is timestamp without zone, and this connection's zone is {zone} (set by: {source})");
+    let remedy = match columns.kind {
+        TableKind::Express => format!("sessile migrate --timestamptz --zone {zone}"),
+        TableKind::Columns => columns.conversion(data, &literal(zone)),
+    };
+    let here =
+        format!("{} is timestamp without zone, and this connection's zone is {zone} (set by: {source})", columns.end);
     if !others.is_empty() {
         let finding = format!("{here}, while {}: what one writes the other reads as another time.", others.join(", "));
         return Check::warning(

@@ -13,7 +13,7 @@ use crate::names::{check_identifier, qualified, quote};
 use crate::operations::OperationNames;
 use crate::registry_table::{self, Layout, usage};
 use crate::rows::get;
-use crate::table::{self, create_schema, create_table, expire_index};
+use crate::table::{self, Found, create_indexes, create_schema, create_table, index_name};
 
 impl PostgresStore {
     /// The change that creates the tables that are missing, and indexes that are missing on those that are there. Asking for
@@ -36,20 +36,10 @@ async fn steps(client: &Client, settings: &PostgresBuilder) -> Result<Vec<Step>,
         check_identifier(name)?;
     }
     let names = registry_table::names(settings)?;
-    let name = qualified(settings.schema.as_deref(), &settings.table);
     let mut steps = Vec::new();
-    let schema = match table::find(client, &name).await? {
+    let schema = match table::find(client, settings).await? {
         Some(found) => {
-            let data = qualified(Some(&found.schema), &settings.table);
-            if !usage(client, &data, "sid", &["expire"]).await?.unindexed.is_empty() {
-                let index = table::expire_index_name(settings);
-                let sql = format!("CREATE INDEX CONCURRENTLY {} ON {data} (expire);", quote(&index));
-                build(client, &found.schema, &index, sql, &mut steps).await?;
-                // The name is taken by an index on something else.
-                if steps.is_empty() {
-                    steps.push(Step::Alone(format!("CREATE INDEX CONCURRENTLY ON {data} (expire);")));
-                }
-            }
+            index(client, settings, &found, &mut steps).await?;
             found.schema
         }
         None => {
@@ -66,10 +56,24 @@ async fn steps(client: &Client, settings: &PostgresBuilder) -> Result<Vec<Step>,
     Ok(steps)
 }
 
+/// The indexes that the sessions' table lacks.
+async fn index(client: &Client, settings: &PostgresBuilder, found: &Found, steps: &mut Vec<Step>) -> Result<(), Error> {
+    let (data, columns) = (qualified(Some(&found.schema), &settings.table), &found.columns);
+    for column in usage(client, &data, columns.key, columns.indexed()).await?.unindexed {
+        let (index, before) = (index_name(&settings.table, &column), steps.len());
+        let sql = format!("CREATE INDEX CONCURRENTLY {} ON {data} ({column});", quote(&index));
+        build(client, &found.schema, &index, sql, steps).await?;
+        // The name is taken by an index on something else.
+        if steps.len() == before {
+            steps.push(Step::Alone(format!("CREATE INDEX CONCURRENTLY ON {data} ({column});")));
+        }
+    }
+    Ok(())
+}
+
 fn new_table(settings: &PostgresBuilder) -> String {
     let schema = settings.schema.as_deref().map(|schema| create_schema(schema) + "\n").unwrap_or_default();
-    let name = qualified(settings.schema.as_deref(), &settings.table);
-    format!("{schema}{}\nCREATE INDEX {} ON {name} (\"expire\");\n", create_table(settings), expire_index(settings))
+    format!("{schema}{}\n{}\n", create_table(settings), create_indexes(settings).join("\n"))
 }
 
 async fn current_schema(client: &Client) -> Result<String, Error> {

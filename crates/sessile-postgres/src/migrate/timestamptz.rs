@@ -8,7 +8,7 @@
 //!
 //! The old column is dropped in the end, and with it goes what hangs on it. So there may be nothing but its index.
 
-use sessile_core::Error;
+use sessile_core::{Error, TableKind};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -17,6 +17,7 @@ use super::create::is_valid;
 use super::{Migration, Step};
 use crate::PostgresStore;
 use crate::builder::PostgresBuilder;
+use crate::columns::Columns;
 use crate::examine::zone::{SETTINGS, is_same};
 use crate::failure::Failure;
 use crate::guard;
@@ -76,7 +77,7 @@ impl Names {
             index: qualified(Some(schema), &index),
             index_name: quote(&index),
             constraint: made("", "_expire_timestamptz_check"),
-            expire_index: table::expire_index(settings),
+            expire_index: quote(&table::index_name(&settings.table, "expire")),
         }
     }
 }
@@ -92,18 +93,20 @@ impl PostgresStore {
     ///
     /// # Errors
     /// When the server cannot be reached, there is no such table of sessions, or it is a view or partitioned; when the zone
-    /// is unknown, not certain, or another one than the change was begun in; or when something hangs on the column that
-    /// would go with it: a view, a default, rights, or an index of another kind.
+    /// is unknown, not certain, or another one than the change was begun in; when something hangs on the column that
+    /// would go with it: a view, a default, rights, or an index of another kind; or when the table is not connect-pg-simple's
+    /// and its times are not `timestamptz`.
     pub async fn timestamptz(&self, zone: Option<&str>) -> Result<Migration, Error> {
         let lease = self.lease().await?;
         let Some(client) = lease.client() else { return Err(Failure::Down.into()) };
         let settings = self.settings();
         let name = qualified(settings.schema.as_deref(), &settings.table);
-        let found = table::find(client, &name).await?.ok_or_else(|| {
+        let found = table::find(client, settings).await?.ok_or_else(|| {
             Error::config(format!("expected the table {name}, found none; create it first: sessile migrate"))
         })?;
         let (mut remark, mut all) = (String::new(), Vec::new());
-        if found.expire != "timestamp with time zone" {
+        if found.columns.end_type != "timestamp with time zone" {
+            is_express(&found.columns, &name)?;
             let names = Names::new(settings, &found.schema);
             let progress = progress(client, settings, &names).await?;
             let zone = certain(client, &names, &progress.zone, zone).await?;
@@ -116,6 +119,18 @@ impl PostgresStore {
         }
         lease.finished();
         Ok(Migration::new(self, &remark, all))
+    }
+}
+
+/// The columns table has two times, and a program beside Sessile that reads them.
+fn is_express(columns: &Columns, name: &str) -> Result<(), Error> {
+    match columns.kind {
+        TableKind::Express => Ok(()),
+        TableKind::Columns => Err(Error::config(format!(
+            "expected connect-pg-simple's table for this change, found the columns table {name}; change its times there, while \
+             nobody uses it: {}",
+            columns.conversion(name, "'ZONE'")
+        ))),
     }
 }
 

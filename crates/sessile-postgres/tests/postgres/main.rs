@@ -7,6 +7,8 @@
     reason = "what goes wrong here fails the test"
 )]
 
+mod columns;
+mod columns_shared;
 mod contract;
 mod examine;
 mod failover;

@@ -24,6 +24,12 @@ pub(super) fn session_of(owner: &str, number: usize, millis: u64) -> Record {
     used_at(millis, record(&document, later()))
 }
 
+/// The session as another program leaves it that signed this user in: where a column says whose session it is, it says so.
+fn signed_in_by_another(owner: &str, mut record: Record) -> Record {
+    record.owner = Some(owner.into());
+    record
+}
+
 fn used_at(millis: u64, mut record: Record) -> Record {
     record.seen_at = at(millis);
     record
@@ -603,7 +609,9 @@ pub async fn what_was_not_known_does_not_survive_a_revocation(fixture: impl Fixt
         let expires = jiff::Timestamp::try_from(at(saved + 3_600_000)).unwrap();
         let document =
             format!(r#"{{"cookie":{{"originalMaxAge":3600000,"expires":"{expires:.3}"}},"userId":"alice"}}"#);
-        record(&document, later())
+        let mut record = signed_in_by_another("alice", record(&document, later()));
+        record.created_at = at(saved);
+        record
     };
     let insert = async |name: &str, record: &Record| {
         assert_eq!(store.insert(&key(name), record).await.unwrap(), Written::Done);
@@ -655,16 +663,17 @@ pub async fn sessions_and_registry_are_brought_into_step(fixture: impl Fixture) 
     let Some(registry) = store.registry() else { return };
     let express =
         |user: &str| record(&format!(r#"{{"cookie":{{"originalMaxAge":3600000}},"userId":{user}}}"#), later());
-    assert_eq!(store.insert(&key("express"), &express("7")).await.unwrap(), Written::Done);
+    assert_eq!(store.insert(&key("express"), &signed_in_by_another("7", express("7"))).await.unwrap(), Written::Done);
     assert_eq!(store.insert(&key("nobody"), &express("null")).await.unwrap(), Written::Done);
     assert_eq!(store.insert(&key("unknown"), &session_of("alice", 1, 0)).await.unwrap(), Written::Done);
     let first = tidied(registry, 10, Some("userId")).await;
     assert_eq!((first.registered, first.ended.len(), first.removed), (2, 0, 0));
     assert_eq!((listed(registry, "7").await.len(), listed(registry, "alice").await), (1, vec![handle(1)]));
 
-    // Express signs in another user in the same session.
+    // Another program signs in another user in the same session.
     let mut read = found(&store, "express").await;
     read.data.insert("userId", "8");
+    let read = signed_in_by_another("8", read);
     assert_eq!(store.update(&key("express"), &read).await.unwrap(), Written::Done);
     let second = tidied(registry, 20, Some("userId")).await;
     assert_eq!((second.registered, second.ended.len()), (1, 1));

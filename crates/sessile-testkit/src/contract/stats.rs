@@ -119,9 +119,11 @@ pub async fn sizes_of_documents_are_told(fixture: impl Fixture) {
     anonymous(&store, "large", &large, 3_600_000).await;
     let stats = stats_of(&store).stats(at(0), 0).await.unwrap();
     let (average, p99) = (stats.average_bytes.unwrap(), stats.p99_bytes.unwrap());
-    assert!((110..250).contains(&average), "{average} bytes on average");
-    assert!((30..100).contains(&p99), "99 of 100 are small, found {p99} bytes");
-    if fixture.keeps_bytes() {
+    // Without a cookie object there is next to nothing in a small one.
+    let least = if fixture.keeps_cookies() { 30 } else { 7 };
+    assert!((80 + least..250).contains(&average), "{average} bytes on average");
+    assert!((least..100).contains(&p99), "99 of 100 are small, found {p99} bytes");
+    if fixture.keeps_bytes() && fixture.keeps_cookies() {
         let small = document("1").len() as u64;
         assert_eq!((average, p99), ((99 * small + document(&large).len() as u64) / 100, small));
     }

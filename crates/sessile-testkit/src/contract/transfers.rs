@@ -149,7 +149,7 @@ pub async fn an_export_tells_what_is_there(fixture: impl Fixture) {
             Piece::Session { key, document, expires_at } => {
                 let there = store.load(key, at(0)).await.unwrap().unwrap();
                 assert_eq!(*expires_at, there.expires_at);
-                if fixture.keeps_bytes() {
+                if fixture.keeps_bytes() && fixture.keeps_cookies() {
                     assert_eq!(**document, there.document());
                 }
                 sessions += 1;
@@ -188,7 +188,7 @@ pub async fn an_import_signs_nobody_out(fixture: impl Fixture) {
         let Piece::Session { key, document, expires_at } = piece else { continue };
         let there = store.load(key, at(0)).await.unwrap().expect("expected the session, found none");
         assert_eq!(there.expires_at, *expires_at);
-        if fixture.keeps_bytes() {
+        if fixture.keeps_bytes() && fixture.keeps_cookies() {
             assert_eq!(there.document(), **document);
         }
         assert_eq!(there.cut_off.map(|cut_off| cut_off.before), Some(at(0) - Duration::from_secs(60)));
@@ -348,7 +348,8 @@ pub async fn an_import_is_whole_or_not_there(fixture: impl Fixture) {
 /// A row that nobody can read stays where it is, and keeps nobody else from moving.
 pub async fn an_export_leaves_out_what_cannot_be_read(fixture: impl Fixture) {
     let store = fixture.open().await;
-    if !fixture.plant("broken", r#"{"no":"cookie"}"#, later()).await {
+    let broken = if fixture.keeps_cookies() { r#"{"no":"cookie"}"# } else { r#"{"cookie":"of Express"}"# };
+    if !fixture.plant("broken", broken, later()).await {
         return;
     }
     stored(&store, "a", "1").await;

@@ -52,11 +52,12 @@ pub(super) static DECLARED: [Declared; 13] = [
     Declared {
         path: "table.name",
         variable: "SESSION_TABLE",
-        kind: Kind::Text("a table's name", |values, text| identifier(text, &mut values.table)),
-        help: "The table that holds the sessions. `schema.table` sets `table.schema` too.",
+        kind: Kind::Text("a table's name", |values, text| identifier(text, values.table.get_or_insert_default())),
+        help: "The table that holds the sessions. `schema.table` sets `table.schema` too. Not set: `session`, or `sessions` \
+               where `table.kind` is `columns`.",
         example: r#""session""#,
         secret: false,
-        show: |values| values.table.clone(),
+        show: |values| values.table().to_owned(),
     },
     Declared {
         path: "table.schema",

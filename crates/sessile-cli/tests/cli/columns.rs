@@ -1,0 +1,110 @@
+//! The command over the columns table, and moving into it.
+
+use insta::assert_snapshot;
+use serde_json::Value;
+use sessile_testkit::http::Browser;
+use sessile_testkit::postgres::Cluster;
+
+use crate::support::{Place, SECRET, sign_in, sign_in_as, stderr, stdout, steady};
+
+fn said(place: &Place, words: &[&str]) -> String {
+    let (code, out, err) = place.run(words);
+    steady(&format!("exit code {}\n--- standard output\n{out}--- standard error\n{err}", code.unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_in_the_columns_table_are_shown_like_others() {
+    let place = Place::columns().await;
+    let demo = place.demo();
+    assert_eq!(sign_in_as(&Browser::new(&demo.url), "grace", "compiler", "Fish/1").await.status, 303);
+    assert_eq!(sign_in_as(&Browser::new(&demo.url), "ada", "analytical", "Fish/1").await.status, 303);
+    let ada = place.listed(&["list", "--user", "ada"])[0]["handle"].as_str().unwrap().to_owned();
+    assert_snapshot!("columns_list", said(&place, &["list"]));
+    assert_snapshot!("columns_show", said(&place, &["show", &ada]));
+    assert_eq!(place.listed(&["show", &ada])[0]["user"], "ada");
+    place
+        .sql("INSERT INTO sessions VALUES ('theirs', 'bob', '{}', now(), now() + interval '20.5 minutes'), ('over', NULL, '{}', now(), now() - interval '1 hour')")
+        .await;
+    let sized = ["size", "on disk", "updates", "dead rows", "vacuum", "autovacuum"];
+    let stats = steady(&place.prints(&["stats"]));
+    let lines = stats.lines().filter(|line| !sized.iter().any(|word| line.starts_with(word)));
+    assert_snapshot!("columns_stats", lines.collect::<Vec<_>>().join("\n"));
+    assert_eq!(place.listed(&["sweep"])[0]["removed"], 1);
+    assert_eq!(place.listed(&["list", "--user", "bob"]).len(), 1, "the sweep found whom another program signed in");
+    assert_eq!(place.run(&["revoke", "--user", "bob", "--yes"]).0, Some(0));
+    assert_eq!(place.listed(&["list", "--user", "bob"]).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_speaks_of_the_columns_that_are_there() {
+    let cluster = Cluster::start_with(&[("fsync", "on"), ("TimeZone", "UTC")]);
+    let place = Place::at(cluster.url("postgres")).with_table("columns");
+    drop(place.demo());
+    let output = place.command(&["doctor", "--strict", "--json"]).env("SESSION_SECRET", SECRET).output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""), "{}", stdout(&output));
+    let report: Value = serde_json::from_str(stdout(&output)).unwrap();
+    let of_tables = ["table", "columns", "registry", "primary_key", "expire_index", "user_index", "time_zone"];
+    let is_of_tables = |check: &&Value| {
+        check["name"].as_str().unwrap().strip_prefix("postgres.").is_some_and(|name| of_tables.contains(&name))
+    };
+    let checks = report["checks"].as_array().unwrap().iter().filter(is_of_tables);
+    let lines = checks.map(|check| format!("{} {}: {}\n", check["verdict"], check["name"], check["finding"]));
+    assert_snapshot!("columns_doctor", lines.collect::<String>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_makes_the_columns_table_and_prints_it_first() {
+    let place = Place::postgres().await;
+    let shown = place.prints(&["migrate", "--columns", "--dry-run"]);
+    assert_snapshot!("columns_migrate", shown);
+    assert_eq!(place.prints(&["migrate", "--columns"]), shown + "-- done\n");
+    assert_eq!(place.prints(&["migrate", "--columns"]), "-- there is nothing to change\n");
+    place.sql("DROP INDEX sessions_user_id_idx").await;
+    let again = place.prints(&["migrate", "--columns"]);
+    assert!(
+        again.contains("CREATE INDEX CONCURRENTLY \"sessions_user_id_idx\"") && again.ends_with("-- done\n"),
+        "{again}"
+    );
+
+    for (words, told) in [
+        (&["migrate", "--columns", "--timestamptz"][..], "cannot be used with"),
+        (&["migrate", "--columns", "--guard"], "cannot be used with"),
+    ] {
+        let (code, _, err) = place.run(words);
+        assert!(code == Some(2) && err.contains(told), "{words:?}: {err}");
+    }
+    let express = Place::postgres().await.with_table("express");
+    let (code, _, err) = express.run(&["migrate", "--columns"]);
+    assert!(code == Some(2) && err.contains("set table.kind = \"columns\" for the application too"), "{err}");
+}
+
+/// As the help of `migrate --columns` says.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_move_into_the_columns_table_and_stay_signed_in() {
+    let (from, to) = (Place::postgres().await, Place::columns().await);
+    let demo = from.demo();
+    let ada = Browser::new(&demo.url);
+    assert_eq!(sign_in(&ada).await.status, 303);
+    drop(demo);
+    to.prints(&["migrate", "--columns"]);
+    let file = from.directory.0.join("moving.jsonl");
+    assert_eq!(from.run(&["export", "--output", "moving.jsonl"]).0, Some(0));
+    let (code, out, err) = to.run(&["import", file.to_str().unwrap(), "--yes"]);
+    assert_eq!((code, &*err), (Some(0), ""), "{out}");
+    let demo = to.demo();
+    let moved = Browser::new(&demo.url);
+    moved.set_cookie("sid", &ada.cookie("sid").unwrap());
+    assert!(moved.get("/").send().await.text().contains("Ada Lovelace"));
+    let row = to.database.as_ref().unwrap().client().await;
+    let row = row.query_one("SELECT user_id, values ? 'cookie' FROM sessions", &[]).await.unwrap();
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, bool>(1)), ("ada", false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guard_of_the_columns_table_needs_no_user_key() {
+    let place = Place::columns().await;
+    let (code, _, err) = place.run(&["migrate", "--guard", "--user-key", "userId"]);
+    assert!(code == Some(2) && err.contains("which has its users in the column user_id"), "{err}");
+    assert!(place.prints(&["migrate", "--guard", "--dry-run"]).contains("OF id, user_id, \"values\" ON"));
+    assert!(place.prints(&["migrate", "--guard"]).contains("-- done: the guard is installed\n"));
+}
