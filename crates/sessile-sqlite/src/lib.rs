@@ -37,12 +37,14 @@
 
 mod aside;
 mod builder;
+mod change;
 mod entries;
 mod examine;
 mod export;
 mod failure;
 mod figures;
 mod import;
+mod layout;
 mod lists;
 mod operations;
 mod readers;

@@ -9,6 +9,7 @@ use sessile_core::{
     Alignment, AtLimit, Device, End, EndedSession, Ending, Handle, SignIn, SignedIn, StoreKey, Swept, UserId, Written,
 };
 
+use crate::change::Change;
 use crate::entries::{Ended, Entries, GiveWay};
 use crate::export::Export;
 use crate::figures::Figures;
@@ -16,7 +17,7 @@ use crate::import::Import;
 use crate::lists::Lists;
 use crate::operations::Operating;
 use crate::registry_table::Tables;
-use crate::rows::{Change, Rows};
+use crate::rows::Rows;
 use crate::tidy::Tidying;
 
 /// Every statement of a store.
@@ -273,8 +274,8 @@ mod tests {
     #[test]
     fn every_statement_goes_through_the_index_that_is_meant_for_it() {
         let mut connection = Connection::open_in_memory().unwrap();
-        let tables = Tables::new("session", None);
-        table::ensure(&mut connection, &tables).unwrap();
+        let mut tables = Tables::new("session", None);
+        table::ensure(&mut connection, &mut tables, None).unwrap();
         let statements = Statements::on(&tables);
         for sql in statements.all().concat() {
             let plan = plan(&connection, sql);

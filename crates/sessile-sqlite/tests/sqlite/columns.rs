@@ -1,0 +1,84 @@
+//! The columns table: the whole contract on it, and what other programs' rows and tables mean there.
+
+use std::sync::Arc;
+
+use rusqlite::OptionalExtension as _;
+use sessile_core::{
+    Alignment, Config, Examine as _, IdForm, KeyForm, MemoryStore, Piece, Place, Search, SessionId, Status, StoreKey,
+    TableKind, Tidy, Transfer,
+};
+use sessile_sqlite::SqliteBuilder;
+
+use super::*;
+
+/// A file with a columns table.
+struct Columns(Directory);
+
+impl Columns {
+    /// Nothing is there yet.
+    fn new() -> Self {
+        Self(Directory::new())
+    }
+
+    /// Another program made the table.
+    fn with(table: &str) -> Self {
+        let directory = Directory::new();
+        directory.connection().execute_batch(table).unwrap();
+        Self(directory)
+    }
+
+    fn builder(&self) -> SqliteBuilder {
+        SqliteStore::builder(self.0.file()).table_kind(TableKind::Columns)
+    }
+
+    async fn store(&self) -> SqliteStore {
+        self.builder().open().await.unwrap()
+    }
+
+    /// What another program inserts, with a session's beginning at 11:00 and its end at 13:00.
+    fn row(&self, id: &str, user: Option<&str>, values: &str) {
+        let sql = r#"INSERT INTO sessions (id, user_id, "values", created_at, expires_at)
+            VALUES (?1, ?2, ?3, '2040-01-01 11:00:00.250', '2040-01-01 13:00:00')"#;
+        self.0.execute(sql, (id, user, values));
+    }
+
+    /// The user and the values of this row, and its beginning.
+    fn read(&self, id: &str) -> (Option<String>, String, String) {
+        let sql = r#"SELECT user_id, "values", created_at FROM sessions WHERE id = ?1"#;
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        self.0.connection().query_row(sql, [id], row).unwrap()
+    }
+
+    fn user(&self, id: &str) -> Option<String> {
+        self.read(id).0
+    }
+}
+
+impl contract::Fixture for Columns {
+    type Store = SqliteStore;
+
+    async fn open(&self) -> SqliteStore {
+        self.store().await
+    }
+
+    fn keeps_cookies(&self) -> bool {
+        false
+    }
+
+    async fn plant(&self, key: &str, document: &str, expires_at: SystemTime) -> bool {
+        let sql = r#"INSERT INTO sessions (id, "values", created_at, expires_at)
+            VALUES (?1, ?2, '2040-01-01 11:00:00', datetime(?3, 'unixepoch'))"#;
+        let end = i64::try_from(expires_at.duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+        self.0.execute(sql, (key, document, end)) == 1
+    }
+}
+
+store_contract!(sqlite, async || Columns::new());
+
+impl http_contract::App for Columns {
+    async fn serve(&self, config: Config) -> String {
+        conformance::start(Sessions::new(self.store().await, config)).await
+    }
+}
+
+http_contract!(two_instances, async || Columns::new());
