@@ -259,6 +259,7 @@ impl Statements {
 #[cfg(test)]
 mod tests {
     use rusqlite::Connection;
+    use sessile_core::TableKind;
 
     use super::*;
     use crate::table;
@@ -273,9 +274,15 @@ mod tests {
 
     #[test]
     fn every_statement_goes_through_the_index_that_is_meant_for_it() {
+        for kind in [TableKind::Express, TableKind::Columns] {
+            goes_through_its_index(kind);
+        }
+    }
+
+    fn goes_through_its_index(kind: TableKind) {
         let mut connection = Connection::open_in_memory().unwrap();
         let mut tables = Tables::new("session", None);
-        table::ensure(&mut connection, &mut tables, None).unwrap();
+        table::ensure(&mut connection, &mut tables, Some(kind)).unwrap();
         let statements = Statements::on(&tables);
         for sql in statements.all().concat() {
             let plan = plan(&connection, sql);

@@ -1,12 +1,10 @@
-//! The columns table: the whole contract on it, and what other programs' rows and tables mean there.
+//! The columns table: the whole contract on it, and what other programs' tables, rows and writes mean there.
 
-use std::sync::Arc;
+mod adoption;
+mod others;
+mod transfer;
 
-use rusqlite::OptionalExtension as _;
-use sessile_core::{
-    Alignment, Config, Examine as _, IdForm, KeyForm, MemoryStore, Piece, Place, Search, SessionId, Status, StoreKey,
-    TableKind, Tidy, Transfer,
-};
+use sessile_core::TableKind;
 use sessile_sqlite::SqliteBuilder;
 
 use super::*;
@@ -35,7 +33,7 @@ impl Columns {
         self.builder().open().await.unwrap()
     }
 
-    /// What another program inserts, with a session's beginning at 11:00 and its end at 13:00.
+    /// What another program inserts: a session that began at 11:00 and ends at 13:00.
     fn row(&self, id: &str, user: Option<&str>, values: &str) {
         let sql = r#"INSERT INTO sessions (id, user_id, "values", created_at, expires_at)
             VALUES (?1, ?2, ?3, '2040-01-01 11:00:00.250', '2040-01-01 13:00:00')"#;
