@@ -609,7 +609,9 @@ pub async fn what_was_not_known_does_not_survive_a_revocation(fixture: impl Fixt
         let expires = jiff::Timestamp::try_from(at(saved + 3_600_000)).unwrap();
         let document =
             format!(r#"{{"cookie":{{"originalMaxAge":3600000,"expires":"{expires:.3}"}},"userId":"alice"}}"#);
-        signed_in_by_another("alice", record(&document, later()))
+        let mut record = signed_in_by_another("alice", record(&document, later()));
+        record.created_at = at(saved);
+        record
     };
     let insert = async |name: &str, record: &Record| {
         assert_eq!(store.insert(&key(name), record).await.unwrap(), Written::Done);

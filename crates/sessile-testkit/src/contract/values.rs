@@ -115,7 +115,8 @@ pub async fn hostile_data_keys_come_back(fixture: impl Fixture) {
     for name in names {
         assert_eq!(read.data.get(name).map(|json| json.replace(' ', "")).as_deref(), Some("[1]"), "{name:?}");
     }
-    assert_eq!(read.data.iter().count(), record.data.iter().count());
+    let left_out = usize::from(!fixture.keeps_cookies());
+    assert_eq!(read.data.iter().count() + left_out, record.data.iter().count());
 }
 
 /// A row as express-session with passport writes it, without a word of Sessile's in it.
