@@ -251,8 +251,8 @@ fn create_columns(table: &str) -> String {
     let name = quoted(table);
     let [by_end, by_user] = ["expires_at", "user_id"].map(|column| Index::on(table, column, column, "").create());
     format!(
-        r#"CREATE TABLE {name} ("id" TEXT NOT NULL PRIMARY KEY, "user_id" TEXT, "values" TEXT NOT NULL,
-             "created_at" TEXT NOT NULL, "expires_at" TEXT NOT NULL);
+        r#"CREATE TABLE {name} ("id" TEXT NOT NULL PRIMARY KEY, "user_id" TEXT, "values" TEXT NOT NULL DEFAULT '{{}}',
+             "created_at" TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, "expires_at" TEXT NOT NULL);
            {by_end}; {by_user};"#
     )
 }

@@ -5,10 +5,6 @@ use sessile_core::{Check, Examine as _, Verdict};
 
 use super::*;
 
-/// As a service in Go brings it from PostgreSQL.
-const NULLABLE: &str = r#"CREATE TABLE sessions (id text PRIMARY KEY, user_id text, "values" jsonb, created_at timestamptz, expires_at timestamptz)"#;
-const NOT_NULL: &str = r#"CREATE TABLE "Sessions" (expires_at DATETIME NOT NULL, created_at DATETIME NOT NULL,
-    "VALUES" TEXT NOT NULL, user_id VARCHAR(64) NOT NULL, ID VARCHAR(52) NOT NULL UNIQUE, note TEXT, n INT NOT NULL DEFAULT 1)"#;
 const STRICT: &str = r#"CREATE TABLE sessions (id TEXT PRIMARY KEY, user_id TEXT, "values" TEXT, created_at TEXT,
     expires_at TEXT) STRICT, WITHOUT ROWID"#;
 const DEFAULTS: &str = r#"CREATE TABLE sessions (id TEXT PRIMARY KEY, user_id TEXT NOT NULL DEFAULT '',
@@ -29,6 +25,9 @@ async fn the_table_is_made_with_its_indexes_and_answers_in_sql() {
     assert_eq!((user.as_deref(), created_at.as_str()), (Some("alice"), "2040-01-01 12:00:00.000"));
     assert!(!values.contains("cookie") && values.contains(r#""userId":"alice""#), "{values}");
     assert_eq!(columns.read("anonymous"), (None, r#"{"userId":"alice"}"#.into(), "2040-01-01 12:00:00.000".into()));
+    // What another program need not say.
+    columns.0.execute("INSERT INTO sessions (id, expires_at) VALUES ('theirs', '2040-01-01 13:00:00')", []);
+    assert!(is_there(&store, "theirs").await);
     let alices = "SELECT count(*) FROM sessions WHERE user_id = 'alice' AND expires_at > '2040-01-01 12:59:59'";
     assert_eq!(columns.0.number(alices), 1);
     for index in ["IDX_sessions_expires_at", "IDX_sessions_user_id"] {

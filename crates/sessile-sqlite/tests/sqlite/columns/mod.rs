@@ -9,6 +9,13 @@ use sessile_sqlite::SqliteBuilder;
 
 use super::*;
 
+/// As a service in Go brings it from PostgreSQL.
+const NULLABLE: &str = r#"CREATE TABLE sessions
+    (id text PRIMARY KEY, user_id text, "values" jsonb, created_at timestamptz, expires_at timestamptz)"#;
+/// Whoever is nobody has a name there, and every column is spelt and placed in another way.
+const NOT_NULL: &str = r#"CREATE TABLE "Sessions" (expires_at DATETIME NOT NULL, created_at DATETIME NOT NULL,
+    "VALUES" TEXT NOT NULL, user_id VARCHAR(64) NOT NULL, ID VARCHAR(52) NOT NULL UNIQUE, note TEXT, n INT NOT NULL DEFAULT 1)"#;
+
 /// A file with a columns table.
 struct Columns(Directory);
 
@@ -64,14 +71,15 @@ impl contract::Fixture for Columns {
     }
 
     async fn plant(&self, key: &str, document: &str, expires_at: SystemTime) -> bool {
-        let sql = r#"INSERT INTO sessions (id, "values", created_at, expires_at)
-            VALUES (?1, ?2, '2040-01-01 11:00:00', datetime(?3, 'unixepoch'))"#;
+        let sql = r#"INSERT INTO sessions (id, user_id, "values", created_at, expires_at)
+            VALUES (?1, '', ?2, '2040-01-01 11:00:00', datetime(?3, 'unixepoch'))"#;
         let end = i64::try_from(expires_at.duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
         self.0.execute(sql, (key, document, end)) == 1
     }
 }
 
-store_contract!(sqlite, async || Columns::new());
+store_contract!(made, async || Columns::new());
+store_contract!(adopted, async || Columns::with(NOT_NULL));
 
 impl http_contract::App for Columns {
     async fn serve(&self, config: Config) -> String {
