@@ -73,8 +73,13 @@ impl Tables {
     }
 }
 
-/// Creates the tables or checks them; says where the registry came from.
+/// Creates the tables or checks them; says where the registry came from. The columns table is often called as Express's
+/// registry is, so whoever meant to share it is told how.
 pub(crate) fn ensure(transaction: &Transaction<'_>, tables: &Tables) -> Result<Origin, Error> {
+    if Layout::found(transaction, &tables.registry, None)?.kind == TableKind::Columns {
+        let why = "it holds sessions itself, in columns, and is shared when `SqliteBuilder::table` names it";
+        return Err(refused(&tables.registry, why));
+    }
     let origin = REGISTRY.ensure(transaction, &tables.registry)?;
     CUT_OFFS.ensure(transaction, &tables.cut_offs)?;
     MOVES.ensure(transaction, &tables.moves)?;

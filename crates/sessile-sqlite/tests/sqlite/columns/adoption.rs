@@ -127,6 +127,10 @@ async fn the_registry_is_never_the_session_table() {
         let message = config_error(columns.builder().registry(name).open().await);
         assert!(message.contains("cannot serve the registry of sessions"), "{message}");
     }
+    let shared = Columns::with(NULLABLE);
+    let message = config_error(SqliteStore::open(shared.0.file()).await);
+    assert!(message.contains("it holds sessions itself, in columns, and is shared when"), "{message}");
+    assert_eq!(shared.0.number("SELECT count(*) FROM sqlite_schema WHERE type = 'table'"), 1, "nothing was made");
     // Beside Express's table and its registry there is room for another.
     drop(open(&columns.0).await);
     let store = columns.builder().table("go_sessions").open().await.unwrap();
