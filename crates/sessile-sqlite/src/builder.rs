@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
-use sessile_core::Error;
+use sessile_core::{Error, TableKind};
 use tokio::sync::oneshot;
 
 use crate::readers::Readers;
@@ -47,14 +47,15 @@ const PREPARED: usize = 64;
 #[must_use = "nothing is opened before `open`"]
 pub struct SqliteBuilder {
     path: PathBuf,
-    table: String,
+    table: Option<String>,
+    kind: Option<TableKind>,
     registry: Option<String>,
     existing: bool,
 }
 
 impl SqliteBuilder {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, table: "session".into(), registry: None, existing: false }
+        Self { path, table: None, kind: None, registry: None, existing: false }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -63,12 +64,39 @@ impl SqliteBuilder {
 
     /// The names of its tables.
     pub(crate) fn tables(&self) -> Tables {
-        Tables::new(&self.table, self.registry.as_deref())
+        Tables::new(self.session(), self.registry.as_deref())
     }
 
-    /// The table's name. Default: `session`. Its index is named after it: `IDX_session_expire`.
+    /// The kind of table that is wanted, if one is.
+    pub(crate) fn kind(&self) -> Option<TableKind> {
+        self.kind
+    }
+
+    fn session(&self) -> &str {
+        let usual = if self.kind == Some(TableKind::Columns) { "sessions" } else { "session" };
+        self.table.as_deref().unwrap_or(usual)
+    }
+
+    /// The table's name. Default: `session`, or `sessions` for [`TableKind::Columns`]. Its indexes are named after it:
+    /// `IDX_session_expire`.
     pub fn table(mut self, name: impl Into<String>) -> Self {
-        self.table = name.into();
+        self.table = Some(name.into());
+        self
+    }
+
+    /// What the table has to be like. Default: as it is found, and Express's where there is none.
+    ///
+    /// ```no_run
+    /// # async fn open() -> Result<(), sessile_core::Error> {
+    /// use sessile_core::TableKind;
+    /// use sessile_sqlite::SqliteStore;
+    ///
+    /// let store = SqliteStore::builder("/var/lib/app/app.sqlite").table_kind(TableKind::Columns).open().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn table_kind(mut self, kind: TableKind) -> Self {
+        self.kind = Some(kind);
         self
     }
 
@@ -93,7 +121,8 @@ impl SqliteBuilder {
     ///
     /// # Errors
     /// A [configuration error](Error::is_config) when the directory is missing, the file cannot be written or is no
-    /// database, or a table there cannot hold sessions or be their registry; [unavailable](Error::is_unavailable) when another program keeps
+    /// database, or a table there cannot hold sessions, is of another kind than the one that is set, or cannot be their
+    /// registry; [unavailable](Error::is_unavailable) when another program keeps
     /// the file locked for 5 s or the disk fails.
     pub async fn open(self) -> Result<SqliteStore, Error> {
         let (ready, opened) = oneshot::channel();
@@ -125,8 +154,8 @@ impl SqliteBuilder {
             self.has_table(&connection)?;
         }
         self.configure(&connection)?;
-        let tables = self.tables();
-        let origins = table::ensure(&mut connection, &tables)?;
+        let mut tables = self.tables();
+        let origins = table::ensure(&mut connection, &mut tables, self.kind)?;
         let statements = Statements::on(&tables);
         prepare(&connection, &statements, &tables)?;
         let count = thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
@@ -138,11 +167,11 @@ impl SqliteBuilder {
     /// Looks before anything is changed in the file: it may be another program's.
     fn has_table(&self, connection: &Connection) -> Result<(), Error> {
         connection.busy_timeout(READ_BUSY).map_err(failure::of)?;
-        let kind = table::kind(connection, &self.table).map_err(failure::of)?;
+        let kind = table::kind(connection, self.session()).map_err(failure::of)?;
         kind.map(drop).ok_or_else(|| {
             Error::config(format!(
                 "expected the session table {:?} in {}, found none; look at the path and at session.table",
-                self.table,
+                self.session(),
                 self.path.display()
             ))
         })
@@ -189,8 +218,9 @@ impl SqliteBuilder {
             Origin::Created => "created",
             Origin::Adopted => "adopted",
         });
-        let Tables { session: table, registry: registry_table, .. } = tables;
-        format!("SQLite, {}, table {table} ({session}), registry {registry_table} ({registry})", self.path.display())
+        let Tables { session: table, registry: registry_table, layout, .. } = tables;
+        let kind = if layout.kind == TableKind::Columns { "columns table" } else { "table" };
+        format!("SQLite, {}, {kind} {table} ({session}), registry {registry_table} ({registry})", self.path.display())
     }
 }
 
@@ -202,7 +232,7 @@ fn prepare(connection: &Connection, statements: &Statements, tables: &Tables) ->
     on_sessions
         .iter()
         .try_for_each(prepare)
-        .map_err(|error| table::refused(&tables.session, why).with_source(error))?;
+        .map_err(|error| tables.layout.shape().refused(&tables.session, why).with_source(error))?;
     on_registry
         .iter()
         .try_for_each(prepare)

@@ -1,21 +1,22 @@
 //! Taking sessions out, a page at a time: each kind in the order of its primary key, so a page costs what a page costs.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use rusqlite::{Connection, Params, Row, params};
-use sessile_core::{Error, Piece, Place, StoreKey, UserId};
+use sessile_core::{Error, Piece, Place, StoreKey, TableKind, UserId};
 use tracing::warn;
 
 use crate::failure;
+use crate::layout::{Beside, Layout, piece};
 use crate::lists::Entry;
 use crate::registry_table::Tables;
 use crate::statements::Statements;
 use crate::table::quoted;
-use crate::times::{from_millis, from_seconds, read, seconds};
+use crate::times::{from_millis, read, seconds};
 
 /// The queries.
 pub(crate) struct Export {
+    kind: TableKind,
     sessions: String,
     devices: String,
     owners: String,
@@ -34,10 +35,13 @@ impl Export {
     pub(crate) fn on(tables: &Tables) -> Self {
         let [session, registry, cut_offs, moves] =
             [&tables.session, &tables.registry, &tables.cut_offs, &tables.moves].map(|name| quoted(name));
+        let Layout { kind, key, document, end, .. } = &tables.layout;
         Self {
+            kind: *kind,
             sessions: format!(
-                r#"SELECT "sid", "sess", unixepoch("expire") FROM {session}
-                   WHERE "sid" > ?1 AND typeof("sid") = 'text' AND unixepoch("expire") >= ?3 ORDER BY "sid" LIMIT ?2"#
+                "SELECT {key}, {document}, unixepoch({end}){} FROM {session}
+                   WHERE {key} > ?1 AND typeof({key}) = 'text' AND unixepoch({end}) >= ?3 ORDER BY {key} LIMIT ?2",
+                tables.layout.beside("")
             ),
             devices: format!(
                 "SELECT {}, r.sid FROM {registry} AS r WHERE r.id > ?1 ORDER BY r.id LIMIT ?2",
@@ -56,15 +60,15 @@ impl Export {
     }
 
     pub(crate) fn all(&self) -> [&str; 4] {
-        let Self { sessions, devices, owners, moves } = self;
+        let Self { sessions, devices, owners, moves, .. } = self;
         [sessions, devices, owners, moves]
     }
 
     fn sessions(&self, connection: &Connection, after: &str, now: SystemTime, limit: u32) -> rusqlite::Result<Read> {
         read_rows(connection, &self.sessions, params![after, limit, seconds(now)], |row| {
             let Ok(document) = row.get_ref(1)?.as_str() else { return Ok(None) };
-            let (key, expires_at) = (StoreKey::stored(row.get_ref(0)?.as_str()?), from_seconds(row.get(2)?));
-            Ok(Some(Piece::Session { key, document: Arc::from(document), expires_at }))
+            let key = StoreKey::stored(row.get_ref(0)?.as_str()?);
+            Ok(piece(key, document, row.get(2)?, Beside::of(self.kind, row, 3)?, now).ok())
         })
     }
 

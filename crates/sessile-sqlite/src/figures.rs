@@ -8,6 +8,7 @@ use rusqlite::{Connection, Row, params};
 use sessile_core::{End, Error, Interval, Stats, Storage, StoreStats, UserId};
 
 use crate::failure;
+use crate::layout::Layout;
 use crate::lists::ENDED_AT;
 use crate::registry_table::Tables;
 use crate::store::SqliteStore;
@@ -44,16 +45,17 @@ struct Owners {
 impl Figures {
     pub(crate) fn on(tables: &Tables) -> Self {
         let [session, registry] = [&tables.session, &tables.registry].map(|name| quoted(name));
+        let Layout { document, end, .. } = &tables.layout;
         let (created, ended, is_over) = (read("r.created_at"), read(ENDED_AT), tables.is_ended_with_everyone());
         Self {
             rows: format!(
-                r#"SELECT count(*) FILTER (WHERE e >= ?1), count(*) FILTER (WHERE e < ?1), min(e), max(e), count(*), coalesce(sum(n), 0)
-                   FROM (SELECT unixepoch("expire") AS e, octet_length("sess") AS n FROM {session})"#
+                "SELECT count(*) FILTER (WHERE e >= ?1), count(*) FILTER (WHERE e < ?1), min(e), max(e), count(*), coalesce(sum(n), 0)
+                   FROM (SELECT unixepoch({end}) AS e, octet_length({document}) AS n FROM {session})"
             ),
-            p99: format!(r#"SELECT octet_length("sess") FROM {session} ORDER BY 1 LIMIT 1 OFFSET ?1"#),
+            p99: format!("SELECT octet_length({document}) FROM {session} ORDER BY 1 LIMIT 1 OFFSET ?1"),
             expiring: format!(
-                r#"SELECT (unixepoch("expire") - ?1) / 60, count(*) FROM {session}
-                   WHERE unixepoch("expire") >= ?1 AND unixepoch("expire") < ?1 + 60 * ?2 GROUP BY 1"#
+                "SELECT (unixepoch({end}) - ?1) / 60, count(*) FROM {session}
+                   WHERE unixepoch({end}) >= ?1 AND unixepoch({end}) < ?1 + 60 * ?2 GROUP BY 1"
             ),
             owners: format!(
                 "SELECT r.user_id, count(*) FILTER (WHERE NOT {is_over}), count(*) FILTER (WHERE {is_over})

@@ -12,7 +12,6 @@ use crate::failure;
 use crate::figures::count;
 use crate::registry::EVERYONE;
 use crate::registry_table::Tables;
-use crate::rows::Change;
 use crate::statements::Statements;
 use crate::store::SqliteStore;
 use crate::table::quoted;
@@ -129,7 +128,9 @@ impl Statements {
     fn take(&self, connection: &Connection, piece: &Piece) -> rusqlite::Result<bool> {
         match piece {
             Piece::Session { key, document, expires_at } => {
-                let row = Change::moved(document, *expires_at);
+                // It was checked before, so this says yes.
+                let row = self.rows.moved(key, document, *expires_at);
+                let row = row.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
                 Ok(!self.entries.is_over(connection, key)? && self.rows.insert(connection, key, &row)? == Written::Done)
             }
             Piece::Device(key, device) => match (&device.ended, key) {

@@ -26,6 +26,13 @@
 //!
 //! `expire` is UTC, as `YYYY-MM-DD HH:MM:SS`.
 //!
+//! Or it is the columns table, which services in Go and others share: see
+//! [`table_kind`](SqliteBuilder::table_kind). There the user is a column, and so are a session's beginning and its end:
+//!
+//! ```sql
+//! SELECT id, created_at FROM sessions WHERE user_id = 'alice' AND expires_at >= datetime('now');
+//! ```
+//!
 //! Several processes on one host may share the file. Over a network file system SQLite's locks do not hold: use PostgreSQL.
 //!
 //! # How it works
@@ -37,12 +44,14 @@
 
 mod aside;
 mod builder;
+mod change;
 mod entries;
 mod examine;
 mod export;
 mod failure;
 mod figures;
 mod import;
+mod layout;
 mod lists;
 mod operations;
 mod readers;

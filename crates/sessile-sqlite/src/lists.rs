@@ -13,6 +13,7 @@ use sessile_core::{
 };
 
 use crate::failure;
+use crate::layout::Layout;
 use crate::registry_table::Tables;
 use crate::table::quoted;
 use crate::times::{from_millis, millis, read, seconds, text};
@@ -54,7 +55,7 @@ pub(crate) struct Entry {
 impl Lists {
     pub(crate) fn on(tables: &Tables) -> Self {
         let (registry, moves) = (quoted(&tables.registry), quoted(&tables.moves));
-        let entry = Entry::columns();
+        let (entry, Layout { key, end, .. }) = (Entry::columns(), &tables.layout);
         Self {
             live: format!(
                 "SELECT {entry} FROM {} AND r.user_id = ?1 AND (r.created_at, r.id) < {}
@@ -72,8 +73,8 @@ impl Lists {
             key: format!("SELECT sid FROM {registry} WHERE id = ?1 AND sid IS NOT NULL"),
             search: format!("SELECT {entry} FROM {registry} AS r WHERE "),
             lives: format!(
-                r#"r.status = 'active' AND NOT {}
-                   AND EXISTS (SELECT 1 FROM {} AS s WHERE s."sid" = r.sid AND unixepoch(s."expire") >= ?)"#,
+                "r.status = 'active' AND NOT {}
+                   AND EXISTS (SELECT 1 FROM {} AS s WHERE s.{key} = r.sid AND unixepoch(s.{end}) >= ?)",
                 tables.is_ended_with_everyone(),
                 quoted(&tables.session)
             ),

@@ -8,7 +8,6 @@ use sessile_core::{
     StoreKey, Tidied, Tidy, UserId,
 };
 
-use crate::rows::Change;
 use crate::statements::Signing;
 use crate::store::SqliteStore;
 use crate::tidy;
@@ -33,7 +32,7 @@ impl Registry for SqliteStore {
         let signing = Signing {
             from: from.cloned(),
             to: to.clone(),
-            row: Change::from(record),
+            row: self.change(record),
             device,
             presented: record.authenticated_at().unwrap_or(record.seen_at),
             sign_in: sign_in.clone(),

@@ -2,12 +2,14 @@
 //! which sign-ins count no more, and for the keys that sessions moved from within the last hour.
 
 use rusqlite::{Connection, Transaction};
-use sessile_core::Error;
+use sessile_core::{Error, TableKind};
 
+use crate::layout::Layout;
 use crate::table::{Origin, Shape, TEXT, TIME, quoted};
 
-/// The names of all tables.
+/// The names of all tables, and what the session table is like.
 pub(crate) struct Tables {
+    pub(crate) layout: Layout,
     pub(crate) session: String,
     pub(crate) registry: String,
     pub(crate) cut_offs: String,
@@ -18,7 +20,8 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// The registry is named after the session table, unless it has a name of its own.
+    /// The registry is named after the session table, unless it has a name of its own. The session table is Express's until
+    /// somebody has looked.
     pub(crate) fn new(session: &str, registry: Option<&str>) -> Self {
         let registry = match registry {
             Some(name) => name.to_owned(),
@@ -26,6 +29,7 @@ impl Tables {
             None => format!("{session}_registry"),
         };
         Self {
+            layout: Layout::of(TableKind::Express),
             session: session.to_owned(),
             cut_offs: format!("{registry}_cutoffs"),
             moves: format!("{registry}_moves"),
@@ -38,7 +42,7 @@ impl Tables {
 
     /// All of them.
     pub(crate) fn all(&self) -> [String; 7] {
-        let Self { session, registry, cut_offs, moves, operators, audit, secrets } = self;
+        let Self { session, registry, cut_offs, moves, operators, audit, secrets, .. } = self;
         [session, registry, cut_offs, moves, operators, audit, secrets].map(String::clone)
     }
 
@@ -46,9 +50,10 @@ impl Tables {
     /// with `AND`. `CROSS JOIN` is SQLite's way to say which table is read first: the registry, through an index of its own.
     pub(crate) fn live(&self, now: u8) -> String {
         let (session, registry) = (quoted(&self.session), quoted(&self.registry));
+        let Layout { key, end, .. } = &self.layout;
         format!(
-            r#"{registry} AS r CROSS JOIN {session} AS s ON s."sid" = r.sid AND unixepoch(s."expire") >= ?{now}
-               WHERE r.status = 'active'"#
+            "{registry} AS r CROSS JOIN {session} AS s ON s.{key} = r.sid AND unixepoch(s.{end}) >= ?{now}
+               WHERE r.status = 'active'"
         )
     }
 
@@ -63,12 +68,18 @@ impl Tables {
     /// SQL: the session of the row `r` of the registry is alive at the time in this parameter.
     pub(crate) fn is_alive(&self, now: u8) -> String {
         let session = quoted(&self.session);
-        format!(r#"EXISTS (SELECT 1 FROM {session} AS s WHERE s."sid" = r.sid AND unixepoch(s."expire") >= ?{now})"#)
+        let Layout { key, end, .. } = &self.layout;
+        format!("EXISTS (SELECT 1 FROM {session} AS s WHERE s.{key} = r.sid AND unixepoch(s.{end}) >= ?{now})")
     }
 }
 
-/// Creates the tables or checks them; says where the registry came from.
+/// Creates the tables or checks them; says where the registry came from. The columns table is often called as Express's
+/// registry is, so whoever meant to share it is told how.
 pub(crate) fn ensure(transaction: &Transaction<'_>, tables: &Tables) -> Result<Origin, Error> {
+    if Layout::found(transaction, &tables.registry, None)?.kind == TableKind::Columns {
+        let why = "it holds sessions itself, in columns, and is shared when `SqliteBuilder::table` names it";
+        return Err(refused(&tables.registry, why));
+    }
     let origin = REGISTRY.ensure(transaction, &tables.registry)?;
     CUT_OFFS.ensure(transaction, &tables.cut_offs)?;
     MOVES.ensure(transaction, &tables.moves)?;
@@ -159,7 +170,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    fn on(table: &str, what: &str, columns: &'static str, rows: &'static str) -> Self {
+    pub(crate) fn on(table: &str, what: &str, columns: &'static str, rows: &'static str) -> Self {
         Self { name: format!("IDX_{table}_{what}"), table: table.to_owned(), columns, rows }
     }
 
@@ -252,6 +263,7 @@ mod tests {
             ("session", None, "sessions"),
             ("Session", None, "sessions"),
             ("user_sessions", None, "user_sessions_registry"),
+            ("sessions", None, "sessions_registry"),
             ("session", Some("devices"), "devices"),
         ] {
             let tables = Tables::new(session, registry);

@@ -2,23 +2,27 @@
 //! it changed nothing, and runs inside a transaction of the [writer](crate::writer), so that nothing comes between the
 //! two.
 //!
-//! A row is alive while `expire >= now`, in whole seconds rounded up, as connect-pg-simple has it. Writes compare through
+//! A row is alive while its end, `expire` or `expires_at`, is `>= now`, in whole seconds rounded up, as connect-pg-simple has it. Writes compare through
 //! `unixepoch`, so that rows of other programs count whichever of SQLite's time formats they use; the sweep compares the
 //! text first, because that is what the index holds.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
-use sessile_core::{CutOff, Error, Record, Revision, StoreKey, Written};
+use sessile_core::{CutOff, Error, Record, StoreKey, TableKind, Written};
 
+use crate::change::Change;
 use crate::failure;
+use crate::layout::{self, Beside, Layout};
 use crate::registry_table::Tables;
 use crate::table::quoted;
-use crate::times::{from_millis, from_seconds, read, seconds};
+use crate::times::{from_millis, read, seconds};
 
 /// The statements on the session table.
 pub(crate) struct Rows {
+    kind: TableKind,
     load: String,
     insert: String,
     update: String,
@@ -29,41 +33,11 @@ pub(crate) struct Rows {
     pub(crate) sweep: String,
 }
 
-/// What an `update` or a `rotate` needs of a record.
-pub(crate) struct Change {
-    document: String,
-    revision: Option<Revision>,
-    seen: i64,
-    expire: i64,
-}
-
-impl From<&Record> for Change {
-    fn from(record: &Record) -> Self {
-        Self {
-            document: record.document(),
-            revision: record.revision.clone(),
-            seen: seconds(record.seen_at),
-            expire: seconds(record.expires_at),
-        }
-    }
-}
-
-impl Change {
-    /// A session that comes from another store.
-    pub(crate) fn moved(document: &str, expires_at: SystemTime) -> Self {
-        Self { document: document.into(), revision: None, seen: 0, expire: seconds(expires_at) }
-    }
-
-    /// NULL equals nothing, so a record that was never read replaces nothing.
-    fn revision(&self) -> Option<&str> {
-        self.revision.as_ref().map(Revision::as_str)
-    }
-}
-
 /// A row as it lies there. A time is `None` where it cannot be read.
 struct Found {
-    expire: Option<i64>,
+    end: Option<i64>,
     document: String,
+    beside: Option<Beside>,
     /// Everyone's cut-off, and whether it is swept.
     cut_off: Option<(Option<i64>, bool)>,
 }
@@ -71,40 +45,60 @@ struct Found {
 impl Rows {
     pub(crate) fn on(tables: &Tables) -> Self {
         let (table, cut_offs) = (quoted(&tables.session), quoted(&tables.cut_offs));
-        let not_before = read("c.not_before");
+        let (layout, not_before) = (&tables.layout, read("c.not_before"));
+        let Layout { kind, key, document, end, .. } = layout;
+        let [beside_names, beside_values] = layout.inserted(4, 5);
         Self {
+            kind: *kind,
             load: format!(
-                r#"SELECT unixepoch(s."expire"), s."sess", c.not_before IS NOT NULL, {not_before}, c.swept
-                   FROM {table} AS s LEFT JOIN {cut_offs} AS c ON c.user_id = '' WHERE s."sid" = ?1"#
+                "SELECT unixepoch(s.{end}), s.{document}, c.not_before IS NOT NULL, {not_before}, c.swept{}
+                   FROM {table} AS s LEFT JOIN {cut_offs} AS c ON c.user_id = '' WHERE s.{key} = ?1{}",
+                layout.beside("s."),
+                layout.but_endless("s.")
             ),
             insert: format!(
-                r#"INSERT INTO {table} ("sid", "sess", "expire") VALUES (?1, ?2, datetime(?3, 'unixepoch'))
-                   ON CONFLICT ("sid") DO NOTHING"#
+                "INSERT INTO {table} ({key}, {document}, {end}{beside_names})
+                   VALUES (?1, ?2, datetime(?3, 'unixepoch'){beside_values}) ON CONFLICT ({key}) DO NOTHING"
             ),
             update: format!(
-                r#"UPDATE {table} SET "sess" = ?2, "expire" = datetime(?3, 'unixepoch')
-                   WHERE "sid" = ?1 AND "sess" = ?4 AND unixepoch("expire") >= ?5"#
+                "UPDATE {table} SET {document} = ?2, {end} = datetime(?3, 'unixepoch'){}
+                   WHERE {key} = ?1 AND {document} = ?4 AND unixepoch({end}) >= ?5{}",
+                layout.set_owner(6),
+                layout.and_same_owner(7)
             ),
             rotate: format!(
-                r#"UPDATE OR IGNORE {table} SET "sid" = ?6, "sess" = ?2, "expire" = datetime(?3, 'unixepoch')
-                   WHERE "sid" = ?1 AND "sess" = ?4 AND unixepoch("expire") >= ?5"#
+                "UPDATE OR IGNORE {table} SET {key} = ?6, {document} = ?2, {end} = datetime(?3, 'unixepoch'){}{}
+                   WHERE {key} = ?1 AND {document} = ?4 AND unixepoch({end}) >= ?5{}",
+                layout.set_owner(7),
+                layout.set_created_at(9),
+                layout.and_same_owner(8)
             ),
             touch: format!(
-                r#"UPDATE {table} SET "expire" = datetime(?2, 'unixepoch')
-                   WHERE "sid" = ?1 AND unixepoch("expire") >= ?3"#
+                "UPDATE {table} SET {end} = datetime(?2, 'unixepoch')
+                   WHERE {key} = ?1 AND unixepoch({end}) >= ?3"
             ),
-            remove: format!(r#"DELETE FROM {table} WHERE "sid" = ?1"#),
-            is_alive: format!(r#"SELECT 1 FROM {table} WHERE "sid" = ?1 AND unixepoch("expire") >= ?2"#),
+            remove: format!("DELETE FROM {table} WHERE {key} = ?1"),
+            is_alive: format!("SELECT 1 FROM {table} WHERE {key} = ?1 AND unixepoch({end}) >= ?2"),
             sweep: format!(
-                r#"DELETE FROM {table} WHERE "sid" IN (SELECT "sid" FROM {table}
-                   WHERE "expire" < datetime(?1, 'unixepoch') AND unixepoch("expire") < ?1 LIMIT ?2) RETURNING "sid""#
+                "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table}
+                   WHERE {end} < datetime(?1, 'unixepoch') AND unixepoch({end}) < ?1 LIMIT ?2) RETURNING {key}"
             ),
         }
     }
 
     pub(crate) fn all(&self) -> [&str; 8] {
-        let Self { load, insert, update, rotate, touch, remove, is_alive, sweep } = self;
+        let Self { load, insert, update, rotate, touch, remove, is_alive, sweep, .. } = self;
         [load, insert, update, rotate, touch, remove, is_alive, sweep]
+    }
+
+    /// What has to be written for this record.
+    pub(crate) fn change(&self, record: &Record) -> Change {
+        Change::of(self.kind, record)
+    }
+
+    /// What has to be written for a session that comes from another store.
+    pub(crate) fn moved(&self, key: &StoreKey, document: &Arc<str>, expires_at: SystemTime) -> Result<Change, Error> {
+        Change::moved(self.kind, key, document, expires_at)
     }
 
     pub(crate) fn load(
@@ -115,15 +109,15 @@ impl Rows {
     ) -> Result<Option<Record>, Error> {
         let Some(found) = self.found(connection, key, now).map_err(failure::of)? else { return Ok(None) };
         let no_time =
-            |what| Error::poisoned(format!("expected {what} to be YYYY-MM-DD HH:MM:SS, found something else"));
-        let Some(expire) = found.expire else { return Err(no_time("the row's `expire`")) };
+            |what: &str| Error::poisoned(format!("expected {what} to be YYYY-MM-DD HH:MM:SS, found something else"));
+        let Some(end) = found.end else { return Err(no_time(&format!("the row's `{}`", layout::end_name(self.kind)))) };
         // No session may outlive a cut-off unnoticed.
         let cut_off = match found.cut_off {
             Some((None, _)) => return Err(no_time("`not_before` of everyone's cut-off")),
             Some((Some(before), swept)) => Some(CutOff { before: from_millis(before), swept }),
             None => None,
         };
-        let mut record = Record::stored(key, found.document, from_seconds(expire), now)?;
+        let mut record = layout::record(key, found.document, end, found.beside, now)?;
         record.cut_off = cut_off;
         Ok(Some(record))
     }
@@ -133,24 +127,22 @@ impl Rows {
         let mut statement = connection.prepare_cached(&self.load)?;
         let mut rows = statement.query([key.as_str()])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let expire: Option<i64> = row.get(0)?;
-        if expire.is_some_and(|expire| expire < seconds(now)) {
+        let end: Option<i64> = row.get(0)?;
+        if end.is_some_and(|end| end < seconds(now)) {
             return Ok(None);
         }
         let there_is_a_cut_off: bool = row.get(2)?;
         let cut_off = if there_is_a_cut_off { Some((row.get(3)?, row.get(4)?)) } else { None };
-        Ok(Some(Found { expire, document: row.get(1)?, cut_off }))
+        Ok(Some(Found { end, document: row.get(1)?, beside: Beside::of(self.kind, row, 5)?, cut_off }))
     }
 
     pub(crate) fn insert(&self, connection: &Connection, key: &StoreKey, row: &Change) -> rusqlite::Result<Written> {
-        let values = params![key.as_str(), row.document, row.expire];
-        let inserted = connection.prepare_cached(&self.insert)?.execute(values)?;
+        let inserted = connection.prepare_cached(&self.insert)?.execute(&*row.inserted(&key.as_str()))?;
         Ok(if inserted == 1 { Written::Done } else { Written::Stale })
     }
 
     pub(crate) fn update(&self, connection: &Connection, key: &StoreKey, row: &Change) -> rusqlite::Result<Written> {
-        let values = params![key.as_str(), row.document, row.expire, row.revision(), row.seen];
-        match connection.prepare_cached(&self.update)?.execute(values)? {
+        match connection.prepare_cached(&self.update)?.execute(&*row.updated(&key.as_str()))? {
             0 => self.why_unchanged(connection, key, row),
             _ => Ok(Written::Done),
         }
@@ -164,8 +156,8 @@ impl Rows {
         to: &StoreKey,
         row: &Change,
     ) -> rusqlite::Result<Written> {
-        let values = params![from.as_str(), row.document, row.expire, row.revision(), row.seen, to.as_str()];
-        match connection.prepare_cached(&self.rotate)?.execute(values)? {
+        let (old, new) = (from.as_str(), to.as_str());
+        match connection.prepare_cached(&self.rotate)?.execute(&*row.rotated(&old, &new))? {
             0 => self.why_unchanged(connection, from, row),
             _ => Ok(Written::Done),
         }

@@ -9,6 +9,7 @@ use sessile_core::{
     Alignment, AtLimit, Device, End, EndedSession, Ending, Handle, SignIn, SignedIn, StoreKey, Swept, UserId, Written,
 };
 
+use crate::change::Change;
 use crate::entries::{Ended, Entries, GiveWay};
 use crate::export::Export;
 use crate::figures::Figures;
@@ -16,7 +17,7 @@ use crate::import::Import;
 use crate::lists::Lists;
 use crate::operations::Operating;
 use crate::registry_table::Tables;
-use crate::rows::{Change, Rows};
+use crate::rows::Rows;
 use crate::tidy::Tidying;
 
 /// Every statement of a store.
@@ -258,6 +259,7 @@ impl Statements {
 #[cfg(test)]
 mod tests {
     use rusqlite::Connection;
+    use sessile_core::TableKind;
 
     use super::*;
     use crate::table;
@@ -272,9 +274,15 @@ mod tests {
 
     #[test]
     fn every_statement_goes_through_the_index_that_is_meant_for_it() {
+        for kind in [TableKind::Express, TableKind::Columns] {
+            goes_through_its_index(kind);
+        }
+    }
+
+    fn goes_through_its_index(kind: TableKind) {
         let mut connection = Connection::open_in_memory().unwrap();
-        let tables = Tables::new("session", None);
-        table::ensure(&mut connection, &tables).unwrap();
+        let mut tables = Tables::new("session", None);
+        table::ensure(&mut connection, &mut tables, Some(kind)).unwrap();
         let statements = Statements::on(&tables);
         for sql in statements.all().concat() {
             let plan = plan(&connection, sql);

@@ -13,8 +13,8 @@ use sessile_core::{
 };
 
 use crate::builder::SqliteBuilder;
+use crate::change::Change;
 use crate::readers::Readers;
-use crate::rows::Change;
 use crate::statements::Statements;
 use crate::tidy::Walks;
 use crate::writer::{Writer, whole};
@@ -87,6 +87,11 @@ impl SqliteStore {
         &self.shared.walks
     }
 
+    /// What a write of this record puts into its row.
+    pub(crate) fn change(&self, record: &Record) -> Change {
+        self.shared.statements.rows.change(record)
+    }
+
     /// A query, at once.
     pub(crate) fn read<T>(&self, query: impl FnOnce(&Statements, &Connection) -> T) -> T {
         self.shared.readers.read(|connection| query(&self.shared.statements, connection))
@@ -123,17 +128,17 @@ impl Store for SqliteStore {
     }
 
     async fn insert(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
-        let (key, row) = (key.clone(), Change::from(record));
+        let (key, row) = (key.clone(), self.change(record));
         self.write(move |statements, connection| statements.rows.insert(connection, &key, &row)).await
     }
 
     async fn update(&self, key: &StoreKey, record: &Record) -> Result<Written, Error> {
-        let (key, row) = (key.clone(), Change::from(record));
+        let (key, row) = (key.clone(), self.change(record));
         self.write(move |statements, connection| statements.rows.update(connection, &key, &row)).await
     }
 
     async fn rotate(&self, from: &StoreKey, to: &StoreKey, record: &Record) -> Result<Written, Error> {
-        let (from, to, row, at) = (from.clone(), to.clone(), Change::from(record), record.seen_at);
+        let (from, to, row, at) = (from.clone(), to.clone(), self.change(record), record.seen_at);
         self.write_whole(move |statements, connection| statements.rotate(connection, &from, &to, &row, at)).await
     }
 

@@ -1,10 +1,11 @@
 //! The tables: made when they are missing, adopted when they are there and fit, refused with a reason when they do not. This
-//! is the session table, and what it shares with those of the [registry](crate::registry_table).
+//! is what the [session table](crate::layout) shares with those of the [registry](crate::registry_table).
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
-use sessile_core::Error;
+use sessile_core::{Error, TableKind};
 
 use crate::failure;
+use crate::layout::Layout;
 use crate::registry_table::{self, Tables};
 
 /// Where the table came from, for the description.
@@ -21,24 +22,18 @@ pub(crate) fn quoted(name: &str) -> String {
 
 /// Creates the tables and their indexes, or checks those that are there; says where the session table and the registry came
 /// from. One transaction, so that many processes may start at once.
-pub(crate) fn ensure(connection: &mut Connection, tables: &Tables) -> Result<[Origin; 2], Error> {
+pub(crate) fn ensure(
+    connection: &mut Connection,
+    tables: &mut Tables,
+    wanted: Option<TableKind>,
+) -> Result<[Origin; 2], Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failure::of)?;
-    let session = SESSION.ensure(&transaction, &tables.session)?;
+    tables.layout = Layout::found(&transaction, &tables.session, wanted)?;
+    let session = tables.layout.shape().ensure(&transaction, &tables.session)?;
     let registry = registry_table::ensure(&transaction, tables)?;
     transaction.commit().map_err(failure::of)?;
     Ok([session, registry])
 }
-
-/// The session table.
-pub(crate) const SESSION: Shape = Shape {
-    purpose: "hold sessions",
-    remedy: "SqliteBuilder::table",
-    // Text that looks like a number would become one under another type than these, and ids may look like numbers.
-    columns: &[("sid", TEXT), ("sess", &["CHAR", "TEXT", "JSON"]), ("expire", TIME)],
-    nullable: &[],
-    key: "sid",
-    create,
-};
 
 /// Parts of the names of types under which SQLite leaves text alone.
 pub(crate) const TEXT: &[&str] = &["CHAR", "TEXT"];
@@ -99,7 +94,7 @@ impl Shape {
     /// What is wrong with the columns that are needed.
     fn wrong_column(&self, columns: &[Column]) -> Option<String> {
         self.columns.iter().find_map(|(name, types)| {
-            let Some(column) = columns.iter().find(|column| column.name.eq_ignore_ascii_case(name)) else {
+            let Some(column) = columns.iter().find(|column| column.is_called(name)) else {
                 let found: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
                 return Some(format!("expected a column `{name}`, found {}", found.join(", ")));
             };
@@ -115,7 +110,7 @@ impl Shape {
 
     /// A column of another program's, without which no row can be written.
     fn wrong_foreign_column(&self, columns: &[Column]) -> Option<String> {
-        let ours = |column: &&Column| self.columns.iter().any(|(name, _)| column.name.eq_ignore_ascii_case(name));
+        let ours = |column: &&Column| self.columns.iter().any(|(name, _)| column.is_called(name));
         let column = columns.iter().find(|column| column.not_null && !column.has_default && !ours(column))?;
         Some(format!("its column `{}` is NOT NULL without a default, so no session could be created", column.name))
     }
@@ -129,19 +124,6 @@ impl Shape {
     }
 }
 
-/// The error of a session table that statements cannot run on.
-pub(crate) fn refused(table: &str, why: &str) -> Error {
-    SESSION.refused(table, why)
-}
-
-fn create(table: &str) -> String {
-    let (name, index) = (quoted(table), quoted(&format!("IDX_{table}_expire")));
-    format!(
-        r#"CREATE TABLE {name} ("sid" TEXT NOT NULL PRIMARY KEY, "sess" TEXT NOT NULL, "expire" TEXT NOT NULL);
-           CREATE INDEX {index} ON {name} ("expire");"#
-    )
-}
-
 /// What goes by this name: `table`, `view` or `index`. SQLite's names know no case.
 pub(crate) fn kind(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
     connection
@@ -153,15 +135,21 @@ pub(crate) fn kind(connection: &Connection, table: &str) -> rusqlite::Result<Opt
         .optional()
 }
 
-struct Column {
+/// A column of a table that is there.
+pub(crate) struct Column {
     name: String,
     declared: String,
-    not_null: bool,
+    pub(crate) not_null: bool,
     /// A row can be inserted without a value for it.
     has_default: bool,
 }
 
 impl Column {
+    /// SQLite's names know no case.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+
     /// SQLite takes any type with INT in it for a number.
     fn is_one_of(&self, types: &[&str]) -> bool {
         let is_number = self.declared.contains("INT");
@@ -169,7 +157,8 @@ impl Column {
     }
 }
 
-fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Column>> {
+/// Those of the table of this name: none where there is no table.
+pub(crate) fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Column>> {
     let column = |row: &rusqlite::Row<'_>| {
         Ok(Column { name: row.get(0)?, declared: row.get(1)?, not_null: row.get(2)?, has_default: row.get(3)? })
     };

@@ -7,15 +7,16 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use sessile_core::{
-    Alignment, CutOff, Device, DeviceFacts, End, Ending, Error, Record, StoreKey, Tidied, Tidy, UserId,
+    Alignment, CutOff, Device, DeviceFacts, End, Ending, Error, StoreKey, TableKind, Tidied, Tidy, UserId,
 };
 
 use crate::failure;
+use crate::layout::{self, Beside, Layout};
 use crate::registry_table::Tables;
 use crate::statements::Statements;
 use crate::store::SqliteStore;
 use crate::table::quoted;
-use crate::times::{from_millis, from_seconds, millis, read, seconds, text};
+use crate::times::{from_millis, millis, read, seconds, text};
 
 /// How many rows one write looks at.
 const BATCH: u32 = 250;
@@ -25,6 +26,7 @@ const FORGOTTEN: u32 = 2_000;
 
 /// The statements.
 pub(crate) struct Tidying {
+    kind: TableKind,
     everyone: String,
     swept: String,
     entries: String,
@@ -164,26 +166,29 @@ impl Tidying {
         let [session, registry, cut_offs, moves] =
             [&tables.session, &tables.registry, &tables.cut_offs, &tables.moves].map(|name| quoted(name));
         let (before, ended) = (read("not_before"), read("coalesce(ended_at, not_before)"));
+        let Layout { kind, key, document, end, .. } = &tables.layout;
         Self {
+            kind: *kind,
             everyone: format!(
                 "SELECT {before}, swept, coalesce(status, 'revoked'), {ended}, end_reason FROM {cut_offs}
                  WHERE user_id = '' AND not_before IS NOT NULL"
             ),
             swept: format!("UPDATE {cut_offs} SET swept = 1 WHERE user_id = '' AND {before} = ?1"),
             entries: format!(
-                r#"SELECT id, status = 'active', coalesce(coalesce(authenticated_at, created_at) < {cut_off}, 0),
-                     NOT EXISTS (SELECT 1 FROM {session} AS s WHERE s."sid" = r.sid), expires_at < {now}
-                   FROM {registry} AS r WHERE id > ?1 ORDER BY id LIMIT ?2"#,
+                "SELECT id, status = 'active', coalesce(coalesce(authenticated_at, created_at) < {cut_off}, 0),
+                     NOT EXISTS (SELECT 1 FROM {session} AS s WHERE s.{key} = r.sid), expires_at < {now}
+                   FROM {registry} AS r WHERE id > ?1 ORDER BY id LIMIT ?2",
                 cut_off = text(3),
                 now = text(4)
             ),
             rows: format!(
-                r#"SELECT s."sid", unixepoch(s."expire"),
-                     CASE WHEN unixepoch(s."expire") >= ?3 THEN s."sess" END,
-                     (SELECT user_id FROM {registry} AS r WHERE r.sid = s."sid" AND r.status = 'active' LIMIT 1),
-                     EXISTS (SELECT 1 FROM {registry} AS r WHERE r.sid = s."sid" AND r.status <> 'active')
-                       OR EXISTS (SELECT 1 FROM {moves} AS m WHERE m.sid = s."sid")
-                   FROM {session} AS s WHERE s."sid" > ?1 AND typeof(s."sid") = 'text' ORDER BY s."sid" LIMIT ?2"#
+                "SELECT s.{key}, unixepoch(s.{end}),
+                     CASE WHEN unixepoch(s.{end}) >= ?3 THEN s.{document} END,
+                     (SELECT user_id FROM {registry} AS r WHERE r.sid = s.{key} AND r.status = 'active' LIMIT 1),
+                     EXISTS (SELECT 1 FROM {registry} AS r WHERE r.sid = s.{key} AND r.status <> 'active')
+                       OR EXISTS (SELECT 1 FROM {moves} AS m WHERE m.sid = s.{key}){}
+                   FROM {session} AS s WHERE s.{key} > ?1 AND typeof(s.{key}) = 'text' ORDER BY s.{key} LIMIT ?2",
+                tables.layout.beside("s.")
             ),
             forget: format!(
                 "DELETE FROM {registry} WHERE id IN (SELECT id FROM {registry}
@@ -202,7 +207,7 @@ impl Tidying {
     }
 
     pub(crate) fn all(&self) -> [&str; 7] {
-        let Self { everyone, swept, entries, rows, forget, forget_moves, date } = self;
+        let Self { everyone, swept, entries, rows, forget, forget_moves, date, .. } = self;
         [everyone, swept, entries, rows, forget, forget_moves, date]
     }
 
@@ -324,7 +329,7 @@ impl Statements {
             looked.rows += 1;
             looked.last = row.get(0)?;
             let key = StoreKey::stored(&looked.last);
-            if let Some(repair) = task.repair(&key, row)? {
+            if let Some(repair) = task.repair(self.tidying.kind, &key, row)? {
                 repairs.push((key, repair));
             }
         }
@@ -335,11 +340,12 @@ impl Statements {
 impl Task {
     /// What has to be done about this session. Nothing about one that the registry has as it is, that has expired, which
     /// the sweep removes, or that nobody can read.
-    fn repair(&self, key: &StoreKey, row: &Row<'_>) -> rusqlite::Result<Option<Repair>> {
-        let (Some(expire), Ok(document)) = (row.get::<_, Option<i64>>(1)?, row.get_ref(2)?.as_str()) else {
+    fn repair(&self, kind: TableKind, key: &StoreKey, row: &Row<'_>) -> rusqlite::Result<Option<Repair>> {
+        let (Some(end), Ok(document)) = (row.get::<_, Option<i64>>(1)?, row.get_ref(2)?.as_str()) else {
             return Ok(None);
         };
-        let Ok(mut record) = Record::stored(key, document, from_seconds(expire), self.now) else { return Ok(None) };
+        let Ok(beside) = Beside::of(kind, row, 5) else { return Ok(None) };
+        let Ok(mut record) = layout::record(key, document, end, beside, self.now) else { return Ok(None) };
         record.cut_off = self.everyone.as_ref().map(|everyone| everyone.cut_off);
         if let Some(user_key) = &self.user_key {
             record.owner_is_under(user_key);

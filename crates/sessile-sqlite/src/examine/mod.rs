@@ -65,7 +65,7 @@ fn examine(builder: &SqliteBuilder, now: SystemTime) -> Vec<Check> {
     };
     checks.extend(inside::examine(&connection));
     checks.push(file::wal_size(path));
-    checks.extend(tables::examine(&connection, &builder.tables(), now));
+    checks.extend(tables::examine(&connection, builder.tables(), builder.kind(), now));
     checks
 }
 

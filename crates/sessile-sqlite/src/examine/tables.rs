@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, params};
-use sessile_core::Check;
+use sessile_core::{Check, TableKind};
 
 use super::{blind, within};
+use crate::layout::{Layout, end_name};
 use crate::registry_table::{self, Index, Tables};
 use crate::rows::Rows;
 use crate::table::{self, Shape, quoted};
@@ -20,14 +21,21 @@ const COUNTED: i64 = 100_000;
 /// How long sessions are compared with the registry.
 const COMPARED: Duration = Duration::from_secs(5);
 
-pub(super) fn examine(connection: &Connection, tables: &Tables, now: SystemTime) -> Vec<Check> {
-    let session = session(connection, &tables.session);
+pub(super) fn examine(
+    connection: &Connection,
+    mut tables: Tables,
+    kind: Option<TableKind>,
+    now: SystemTime,
+) -> Vec<Check> {
+    let session = session(connection, &mut tables, kind);
+    let tables = &tables;
     let registry = registry(connection, tables);
     let is_good = |checks: &[Check]| checks.iter().all(|check| check.remedy.is_none());
     let (has_sessions, has_registry) = (is_good(&session), is_good(std::slice::from_ref(&registry)));
     let mut checks = session;
     if has_sessions {
         checks.extend([expire_index(connection, tables), backlog(connection, tables, now)]);
+        checks.extend(user_index(connection, tables));
     }
     checks.push(registry);
     if has_registry {
@@ -49,12 +57,20 @@ fn there(name: &'static str, connection: &Connection, table: &str) -> Result<Che
     }
 }
 
-fn session(connection: &Connection, table: &str) -> Vec<Check> {
-    let there = match there("sqlite.table", connection, table) {
+/// Also finds out of which kind it is.
+fn session(connection: &Connection, tables: &mut Tables, kind: Option<TableKind>) -> Vec<Check> {
+    let there = match there("sqlite.table", connection, &tables.session) {
         Ok(there) => there,
         Err(missing) => return vec![missing],
     };
-    let wrong = match table::SESSION.wrong(connection, table) {
+    tables.layout = match Layout::found(connection, &tables.session, kind) {
+        Ok(layout) => layout,
+        Err(error) => {
+            let remedy = "correct the table's kind or its name in the settings";
+            return vec![there, Check::failed("sqlite.columns", error.to_string(), remedy)];
+        }
+    };
+    let wrong = match tables.layout.shape().wrong(connection, &tables.session) {
         Ok(wrong) => wrong,
         Err(error) => return vec![there, blind("sqlite.columns", error)],
     };
@@ -119,18 +135,34 @@ fn registry_indexes(connection: &Connection, tables: &Tables) -> Check {
 
 /// Whether the sweep finds what has expired without looking at every row.
 fn expire_index(connection: &Connection, tables: &Tables) -> Check {
-    let table = &tables.session;
+    let (table, end) = (&tables.session, end_name(tables.layout.kind));
     match plan(connection, &Rows::on(tables).sweep) {
-        Ok(plan) if plan.iter().any(|line| line.to_ascii_lowercase().contains("expire<?")) => {
-            Check::good("sqlite.expire_index", "the sweep goes through an index on `expire`")
+        Ok(plan) if plan.iter().any(|line| line.to_ascii_lowercase().contains(&format!("{end}<?"))) => {
+            Check::good("sqlite.expire_index", format!("the sweep goes through an index on `{end}`"))
         }
         Ok(_) => Check::warning(
             "sqlite.expire_index",
-            "the sweep looks at every row, because there is no index on `expire` that it can use",
-            format!("CREATE INDEX {} ON {} (\"expire\")", quoted(&format!("IDX_{table}_expire")), quoted(table)),
+            format!("the sweep looks at every row, because there is no index on `{end}` that it can use"),
+            format!("CREATE INDEX {} ON {} ({})", quoted(&format!("IDX_{table}_{end}")), quoted(table), quoted(end)),
         ),
         Err(error) => blind("sqlite.expire_index", error),
     }
+}
+
+/// Where the user is a column: Sessile looks for a user's sessions in the registry, other programs there.
+fn user_index(connection: &Connection, tables: &Tables) -> Option<Check> {
+    let index = tables.layout.user_index(&tables.session)?;
+    Some(match index.serves(connection) {
+        Ok(true) => {
+            Check::good("sqlite.user_index", "other programs find a user's sessions through an index on `user_id`")
+        }
+        Ok(false) => Check::warning(
+            "sqlite.user_index",
+            "a program that looks for a user's sessions looks at every row, because there is no index on `user_id`",
+            index.create(),
+        ),
+        Err(error) => blind("sqlite.user_index", error),
+    })
 }
 
 /// How SQLite would run this statement.
@@ -141,10 +173,10 @@ fn plan(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
 }
 
 fn backlog(connection: &Connection, tables: &Tables, now: SystemTime) -> Check {
-    let late = seconds(now) - SWEPT_WITHIN;
+    let (late, end) = (seconds(now) - SWEPT_WITHIN, &tables.layout.end);
     let sql = format!(
-        r#"SELECT count(*), datetime(min(e), 'unixepoch') FROM (SELECT unixepoch("expire") AS e FROM {}
-           WHERE "expire" < datetime(?1, 'unixepoch') AND unixepoch("expire") < ?1 ORDER BY "expire" LIMIT ?2)"#,
+        "SELECT count(*), datetime(min(e), 'unixepoch') FROM (SELECT unixepoch({end}) AS e FROM {}
+           WHERE {end} < datetime(?1, 'unixepoch') AND unixepoch({end}) < ?1 ORDER BY {end} LIMIT ?2)",
         quoted(&tables.session)
     );
     let counted = connection
@@ -168,15 +200,16 @@ fn backlog(connection: &Connection, tables: &Tables, now: SystemTime) -> Check {
 /// Sessions that the registry does not know, or believes to be over, and the other way round.
 fn in_step(connection: &Connection, tables: &Tables, now: SystemTime) -> Check {
     let [session, registry, moves] = [&tables.session, &tables.registry, &tables.moves].map(|name| quoted(name));
+    let (Layout { key, end, .. }, is_owned) = (&tables.layout, tables.layout.is_owned());
     let sql = format!(
-        r#"SELECT (SELECT count(*) FROM {registry} AS r WHERE r.status = 'active'
-               AND NOT EXISTS (SELECT 1 FROM {session} AS s WHERE s."sid" = r.sid)),
+        "SELECT (SELECT count(*) FROM {registry} AS r WHERE r.status = 'active'
+               AND NOT EXISTS (SELECT 1 FROM {session} AS s WHERE s.{key} = r.sid)),
              count(*) FILTER (WHERE is_over), count(*) FILTER (WHERE NOT is_over AND is_owned)
-           FROM (SELECT EXISTS (SELECT 1 FROM {registry} AS r WHERE r.sid = s."sid")
-                 OR EXISTS (SELECT 1 FROM {moves} AS m WHERE m.sid = s."sid") AS is_over,
-               CASE WHEN json_valid(s."sess") THEN s."sess" ->> '$.sessile.owner' END IS NOT NULL AS is_owned
-             FROM {session} AS s WHERE unixepoch(s."expire") >= ?1
-               AND NOT EXISTS (SELECT 1 FROM {registry} AS r WHERE r.sid = s."sid" AND r.status = 'active'))"#
+           FROM (SELECT EXISTS (SELECT 1 FROM {registry} AS r WHERE r.sid = s.{key})
+                 OR EXISTS (SELECT 1 FROM {moves} AS m WHERE m.sid = s.{key}) AS is_over,
+               {is_owned} AS is_owned
+             FROM {session} AS s WHERE unixepoch(s.{end}) >= ?1
+               AND NOT EXISTS (SELECT 1 FROM {registry} AS r WHERE r.sid = s.{key} AND r.status = 'active'))"
     );
     let number = |row: &rusqlite::Row<'_>, column| row.get::<_, i64>(column);
     let look = |connection: &Connection| {

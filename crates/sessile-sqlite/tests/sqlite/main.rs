@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "another program's lock is held for real time")]
 
+mod columns;
 mod crowd;
 mod examine;
 
