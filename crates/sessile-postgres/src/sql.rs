@@ -18,6 +18,8 @@ pub(crate) struct Names {
     pub(crate) cutoffs: String,
     pub(crate) moves: String,
     pub(crate) sess: String,
+    /// The registry has its column for counted requests.
+    pub(crate) counts: bool,
 }
 
 impl Names {

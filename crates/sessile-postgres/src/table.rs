@@ -49,7 +49,7 @@ pub(crate) async fn prepare(pool: &Pool, settings: &PostgresBuilder) -> Result<T
     }
     let (found, how) = find_or_create(&name, || find(&client, &name), || create(&client, settings)).await?;
     let description = adopt(&client, settings, &found, how).await?;
-    let registry = registry_table::prepare(&client, &found.schema, &names).await?;
+    let (registry, counts) = registry_table::prepare(&client, &found.schema, &names).await?;
     let in_schema = |name: &str| qualified(Some(&found.schema), name);
     let quoted = Names {
         data: in_schema(&settings.table),
@@ -57,6 +57,7 @@ pub(crate) async fn prepare(pool: &Pool, settings: &PostgresBuilder) -> Result<T
         cutoffs: in_schema(&names.cutoffs),
         moves: in_schema(&names.moves),
         sess: found.sess,
+        counts,
     };
     let sql = Sql::new(&quoted);
     let operations = OperationNames::new(&found.schema, &names.registry);

@@ -12,7 +12,7 @@ use crate::cookie::attributes::{is_domain, is_name, is_path};
 use crate::edit::check_key;
 use crate::{AtLimit, Enforcement, Error, IdForm, KeyForm, Priority, RecordIp, SameSite, Secure, TableKind};
 
-pub(super) static DECLARED: [Declared; 47] = [
+pub(super) static DECLARED: [Declared; 48] = [
     Declared {
         path: "session.profile",
         variable: "SESSION_PROFILE",
@@ -305,6 +305,16 @@ pub(super) static DECLARED: [Declared; 47] = [
         example: "true",
         secret: false,
         show: |values| values.record_user_agent.to_string(),
+    },
+    Declared {
+        path: "registry.count_requests",
+        variable: "SESSION_COUNT_REQUESTS",
+        kind: Kind::Word(&["true", "false"], |values, word| values.count_requests = word == "true"),
+        help: "Whether the registry says how many requests used each session. They are counted in memory and written \
+               along with the time of the last use.",
+        example: "false",
+        secret: false,
+        show: |values| values.count_requests.to_string(),
     },
     Declared {
         path: "trust_proxy",

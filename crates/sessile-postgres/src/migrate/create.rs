@@ -11,6 +11,7 @@ use crate::builder::PostgresBuilder;
 use crate::failure::Failure;
 use crate::names::{check_identifier, qualified, quote};
 use crate::operations::OperationNames;
+use crate::request_column;
 use crate::registry_table::{self, Layout, usage};
 use crate::rows::get;
 use crate::table::{self, create_schema, create_table, expire_index};
@@ -86,6 +87,9 @@ async fn complete(client: &Client, schema: &str, table: &Layout<'_>, steps: &mut
         let sql = [vec![table.create()], indexes].concat().join("\n");
         steps.push(Step::Transaction(format!("BEGIN;\n{sql}\nCOMMIT;\n")));
         return Ok(());
+    }
+    if table.counts_requests() {
+        steps.extend(request_column::step(client, &table.quoted).await?);
     }
     for (index, sql) in table.indexes("CONCURRENTLY ") {
         build(client, schema, &index, sql, steps).await?;
