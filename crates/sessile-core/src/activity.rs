@@ -157,3 +157,25 @@ impl Noted {
 fn is_recent(at: SystemTime, now: SystemTime, every: Duration) -> bool {
     now.duration_since(at).unwrap_or_default() < every
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_sessions_are_remembered_and_every_request_is_told() {
+        let (activity, at) = (Activity::default(), SystemTime::UNIX_EPOCH);
+        let (mut told, mut most) = (0, 0);
+        for number in 0..REMEMBERED + 2 * BATCH {
+            let handle = Handle::parse(&format!("00000000-0000-4000-8000-{number:012x}")).unwrap();
+            let used = Use { handle: &handle, at, expires_at: at, counts: true };
+            let noted = [(); 3].map(|()| activity.note(&used, Duration::MAX));
+            told += noted.into_iter().flatten().map(|seen| seen.requests).sum::<u64>();
+            most = most.max(activity.lock().noted.len());
+        }
+        assert!(most <= REMEMBERED + BATCH, "{most}");
+        told += activity.take(at).iter().map(|seen| seen.requests).sum::<u64>();
+        assert_eq!(told, 3 * (REMEMBERED + 2 * BATCH) as u64);
+    }
+}

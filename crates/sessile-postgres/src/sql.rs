@@ -70,7 +70,7 @@ pub(crate) struct Sql {
 
 impl Sql {
     pub(crate) fn new(names: &Names) -> Self {
-        let Names { data, registry, cutoffs, moves, sess } = names;
+        let Names { data, registry, cutoffs, moves, sess, .. } = names;
         // No cast to a column without zone: that would compare what two clocks on the wall show, and those repeat an
         // hour each autumn. As it stands PostgreSQL compares moments, through the connection's zone, as for Express.
         let columns = "s.sess::text, date_part('epoch', s.expire::timestamptz), \
