@@ -125,7 +125,9 @@ fn check_times<const N: usize>(times: [Option<SystemTime>; N]) -> Result<(), Err
 /// What every program reads as the number that it is.
 fn check_requests(requests: u64) -> Result<(), Error> {
     let is_kept = requests <= 1 << 53;
-    is_kept.then_some(()).ok_or_else(|| Error::value("expected a count of requests of at most 2^53, found a larger one"))
+    is_kept
+        .then_some(())
+        .ok_or_else(|| Error::value("expected a count of requests of at most 2^53, found a larger one"))
 }
 
 fn check_key(key: &StoreKey) -> Result<(), Error> {

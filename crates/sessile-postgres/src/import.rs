@@ -330,11 +330,8 @@ struct Devices<'a> {
 
 impl<'a> Devices<'a> {
     fn of(devices: &[(Option<&'a StoreKey>, &'a Device)]) -> Result<Self, Error> {
-        let mut all = Self {
-            texts: [const { Private(Vec::new()) }; 10],
-            times: [const { Vec::new() }; 6],
-            requests: Vec::new(),
-        };
+        let mut all =
+            Self { texts: [const { Private(Vec::new()) }; 10], times: [const { Vec::new() }; 6], requests: Vec::new() };
         for (key, device) in devices {
             let texts = texts(key.map(StoreKey::as_str), device)?;
             all.texts.iter_mut().zip(texts).for_each(|(column, text)| column.0.push(text));

@@ -100,7 +100,8 @@ impl RedisStore {
         device: &Device,
         ending: &Ending,
     ) -> Result<bool, Error> {
-        let Device { handle, owner, facts, created_at, authenticated_at, last_seen_at, expires_at, requests, .. } = device;
+        let Device { handle, owner, facts, created_at, authenticated_at, last_seen_at, expires_at, requests, .. } =
+            device;
         let text = |text: &Option<Box<str>>| text.as_deref().unwrap_or_default().to_owned();
         let mut arguments = vec![
             handle.to_string(),

@@ -11,8 +11,8 @@ use crate::builder::PostgresBuilder;
 use crate::failure::Failure;
 use crate::names::{check_identifier, qualified, quote};
 use crate::operations::OperationNames;
-use crate::request_column;
 use crate::registry_table::{self, Layout, usage};
+use crate::request_column;
 use crate::rows::get;
 use crate::table::{self, create_schema, create_table, expire_index};
 

@@ -143,13 +143,12 @@ impl Both {
             }
             11 => self.align().await,
             12 => {
-                let seen =
-                    Seen {
-                        handle: handle(self.any_handle()),
-                        at: now,
-                        expires_at: now + Duration::from_secs(9),
-                        requests: self.dice.roll(3),
-                    };
+                let seen = Seen {
+                    handle: handle(self.any_handle()),
+                    at: now,
+                    expires_at: now + Duration::from_secs(9),
+                    requests: self.dice.roll(3),
+                };
                 let step = format!("seen {}", seen.handle);
                 both!(self, step, |store| store.seen(std::slice::from_ref(&seen)).await.unwrap());
                 step

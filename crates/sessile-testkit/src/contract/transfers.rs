@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sessile_core::{
-    CutOff, Device, DeviceFacts, Ending, Fate, Imported, MemoryStore, Page, Piece, Place, Registry, Seen, SignIn, SignedIn,
-    Store, StoreKey, Transfer, UserId, Written,
+    CutOff, Device, DeviceFacts, Ending, Fate, Imported, MemoryStore, Page, Piece, Place, Registry, Seen, SignIn,
+    SignedIn, Store, StoreKey, Transfer, UserId, Written,
 };
 
 use super::registry::{handle, revoked, session_of};
