@@ -34,7 +34,7 @@ impl Example {
                 begun.elapsed() < Duration::from_secs(30),
                 "expected the example to listen, found that it does not"
             );
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(10));
         }
         example
     }
