@@ -45,6 +45,7 @@ pub struct Config {
     pub(crate) history: Duration,
     pub(crate) record_ip: RecordIp,
     pub(crate) record_user_agent: bool,
+    pub(crate) count_requests: bool,
     pub(crate) device_names: Arc<dyn DeviceNames>,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) counted: bool,
@@ -79,6 +80,7 @@ impl Config {
             history: Duration::from_secs(90 * 24 * 60 * 60),
             record_ip: RecordIp::Full,
             record_user_agent: true,
+            count_requests: false,
             device_names: Arc::new(Woothee),
             observers: Vec::new(),
             counted: true,
@@ -227,6 +229,13 @@ impl Config {
     /// Whether a client's `User-Agent`, and the name made from it, is kept with its session. Default true.
     pub fn record_user_agent(mut self, record: bool) -> Self {
         self.record_user_agent = record;
+        self
+    }
+
+    /// Whether the registry says how many requests used each session ([`Device::requests`](crate::Device::requests)). They are
+    /// counted in memory and written along with the time of the last use, so they cost no write of their own. Default false.
+    pub fn count_requests(mut self, count: bool) -> Self {
+        self.count_requests = count;
         self
     }
 

@@ -262,6 +262,7 @@ mod tests {
             authenticated_at: Some(at(0)),
             last_seen_at: at(10),
             expires_at: at(600),
+            requests: 0,
             ended,
         }
     }

@@ -310,6 +310,7 @@ impl Record {
             authenticated_at: self.authenticated_at(),
             last_seen_at: whole(self.seen_at),
             expires_at: whole(self.expires_at),
+            requests: 0,
             ended: None,
         }))
     }

@@ -95,6 +95,9 @@ pub struct Device {
     pub last_seen_at: SystemTime,
     /// When it ends unless it is used before, as of `last_seen_at`.
     pub expires_at: SystemTime,
+    /// How many requests used it since it was signed in, as far as they were counted and are written down; 0 without
+    /// [`Config::count_requests`](crate::Config::count_requests).
+    pub requests: u64,
     /// How it ended; `None` while it is active.
     pub ended: Option<Ending>,
 }
@@ -185,6 +188,8 @@ pub struct Seen {
     pub at: SystemTime,
     /// When it ends unless it is used again.
     pub expires_at: SystemTime,
+    /// How many requests to add to the session's; 0 when they are not counted.
+    pub requests: u64,
 }
 
 /// Sessions signed in before a time are over, all of them. Set by [`Registry::revoke_everyone`], compared by every load.
@@ -325,7 +330,7 @@ pub struct Tidied {
 }
 
 /// The registry of a store. Whoever ends a session removes its row and says why in the registry, both or neither; a session
-/// that is not active any more is never touched again, and its first end stays.
+/// that is not active any more is never touched again, but for the count of the requests that it had, and its first end stays.
 ///
 /// Every query names the owner: what belongs to another user does not exist. Times are whole milliseconds.
 #[async_trait]
@@ -355,7 +360,9 @@ pub trait Registry: Send + Sync {
     ///   but removed, and so is what began before a cut-off of the owner's, or of everyone's ([`Device::began`]).
     async fn align(&self, key: &StoreKey, device: Option<&Device>, at: SystemTime) -> Result<Alignment, Error>;
 
-    /// Records that these sessions were used. Moves times forward only, and touches none that has ended.
+    /// Records that these sessions were used. Moves times forward only, and touches none that has ended: of those only the
+    /// requests are added that came before the end and are told after it. Every request is added once, in whatever order
+    /// instances tell of them. Creates nothing.
     async fn seen(&self, seen: &[Seen]) -> Result<(), Error>;
 
     /// The owner's sessions that are alive at `now`, by `created_at` and then handle, both descending.

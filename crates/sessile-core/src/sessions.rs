@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use tracing::{error, warn};
 
-use crate::activity::Activity;
+use crate::activity::{Activity, BATCH, Use};
 use crate::aligned::Aligned;
 use crate::codec::Decoded;
 use crate::cookie::header;
@@ -286,7 +286,10 @@ impl Sessions {
         }
         let (config, now, record) = (self.config(), self.now(), &inner.record);
         let expires_at = config.lifetime_of(record).expires_at(now, record.began());
-        self.shared.activity.note(record, expires_at, now, config.lifetime.touch_every)
+        // The request that signs somebody in is the beginning, and not a use.
+        let counts = config.count_requests && inner.owner_before() == record.owner.as_ref();
+        let used = Use { handle: &record.handle, at: now, expires_at, counts };
+        self.shared.activity.note(&used, config.lifetime.touch_every)
     }
 
     /// Writes down every use that has gathered.
@@ -297,10 +300,11 @@ impl Sessions {
 
     /// That it fails costs the list of devices some of its precision.
     pub(crate) async fn write_seen(&self, seen: &[Seen]) {
-        if let Some(registry) = self.store().registry().filter(|_| !seen.is_empty())
-            && let Err(error) = registry.seen(seen).await
-        {
-            warn!(sessions = seen.len(), ?error, "when sessions were last used could not be recorded");
+        let Some(registry) = self.store().registry() else { return };
+        for seen in seen.chunks(BATCH) {
+            if let Err(error) = registry.seen(seen).await {
+                warn!(sessions = seen.len(), ?error, "when sessions were last used could not be recorded");
+            }
         }
     }
 

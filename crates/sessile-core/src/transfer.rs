@@ -46,7 +46,7 @@ impl Piece {
     ///
     /// # Errors
     /// When a document is not a session's, a key cannot be one, a user has no name, a text holds U+0000, a time is not in
-    /// the years 1 to 9999, or everyone's sessions are cut off later than that was decided.
+    /// the years 1 to 9999, requests are more than 2^53, or everyone's sessions are cut off later than that was decided.
     pub fn check(&self) -> Result<(), Error> {
         match self {
             Self::Session { key, document, expires_at } => {
@@ -91,6 +91,7 @@ fn check_device(device: &Device) -> Result<(), Error> {
     let DeviceFacts { ip: _, user_agent, device: name, auth_method, provider_session } = &device.facts;
     check_owner(&device.owner)?;
     check_texts([user_agent, name, auth_method, provider_session])?;
+    check_requests(device.requests)?;
     let Device { created_at, authenticated_at, last_seen_at, expires_at, .. } = device;
     check_times([Some(*created_at), *authenticated_at, Some(*last_seen_at), Some(*expires_at)])?;
     device.ended.as_ref().map_or(Ok(()), check_ending)
@@ -119,6 +120,14 @@ fn check_texts<const N: usize>(texts: [&Option<Box<str>>; N]) -> Result<(), Erro
 fn check_times<const N: usize>(times: [Option<SystemTime>; N]) -> Result<(), Error> {
     let is_kept = times.into_iter().flatten().all(|time| YEARS.contains(&to_millis(time)));
     is_kept.then_some(()).ok_or_else(|| Error::value("expected times in the years 1 to 9999, found another"))
+}
+
+/// What every program reads as the number that it is.
+fn check_requests(requests: u64) -> Result<(), Error> {
+    let is_kept = requests <= 1 << 53;
+    is_kept
+        .then_some(())
+        .ok_or_else(|| Error::value("expected a count of requests of at most 2^53, found a larger one"))
 }
 
 fn check_key(key: &StoreKey) -> Result<(), Error> {

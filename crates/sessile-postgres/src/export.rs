@@ -11,7 +11,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::PostgresStore;
 use crate::columns::Columns;
 use crate::private::Private;
-use crate::rows::{DEVICE, count, device, get};
+use crate::rows::{DEVICE_COLUMNS, count, device, device_columns, get};
 use crate::sql::Names;
 use crate::stored::Stored;
 use crate::time::{moment, whole_seconds};
@@ -31,7 +31,7 @@ const FIRST_HANDLE: &str = "00000000-0000-0000-0000-000000000000";
 
 /// The statement for the next pieces of a kind. Each row begins with its place.
 fn next(names: &Names, kind: u8) -> String {
-    let Names { data, registry, cutoffs, moves, columns } = names;
+    let Names { data, registry, cutoffs, moves, columns, .. } = names;
     let Columns { key, document, end, .. } = columns;
     match kind {
         0 => format!(
@@ -41,12 +41,14 @@ fn next(names: &Names, kind: u8) -> String {
         ),
         // Who ends a session by hand may forget to say when, and must not bring it back to life.
         1 => format!(
-            "SELECT {DEVICE}, r.sid FROM ( \
+            "SELECT {}, r.sid FROM ( \
                SELECT id, sid, user_id, ip_address, user_agent, device, auth_method, created_at, authenticated_at, \
                  last_seen_at, expires_at, status, end_reason, provider_session, \
-                 CASE WHEN status <> 'active' THEN coalesce(logged_out_at, updated_at) END AS logged_out_at \
+                 CASE WHEN status <> 'active' THEN coalesce(logged_out_at, updated_at) END AS logged_out_at{} \
                FROM {registry}) r \
-             WHERE r.id > $1::text::uuid ORDER BY r.id LIMIT $2"
+             WHERE r.id > $1::text::uuid ORDER BY r.id LIMIT $2",
+            device_columns(names),
+            if names.counts { ", requests" } else { "" }
         ),
         2 => format!(
             "SELECT user_id, date_part('epoch', not_before) FROM {cutoffs} \
@@ -69,7 +71,7 @@ fn piece(table: TableKind, kind: u8, row: &Row, now: SystemTime) -> Result<Optio
     let key = |at| get::<&str>(row, at).map(StoreKey::stored);
     let piece = match kind {
         0 => return Ok(Stored::read(table, row, 1, 2).and_then(|stored| stored.piece(key(0)?, now)).ok()),
-        1 => Piece::Device(get::<Option<&str>>(row, 14)?.map(StoreKey::stored), device(row)?),
+        1 => Piece::Device(get::<Option<&str>>(row, DEVICE_COLUMNS)?.map(StoreKey::stored), device(row)?),
         2 => Piece::OwnerCutOff(UserId::from(get::<&str>(row, 0)?), moment(get(row, 1)?)),
         3 => {
             let reason = get::<Option<&str>>(row, 4)?.map(Box::from);

@@ -26,16 +26,22 @@ const MOVES: usize = 100;
 
 /// The columns of [`Devices`].
 const DEVICES: &str = "unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], \
-      $9::text[], $10::text[], $11::float8[], $12::float8[], $13::float8[], $14::float8[], $15::float8[], $16::float8[]) \
+      $9::text[], $10::text[], $11::float8[], $12::float8[], $13::float8[], $14::float8[], $15::float8[], $16::float8[], \
+      $17::int8[]) \
     AS u (id, sid, owner, status, ip, user_agent, device, auth_method, provider_session, end_reason, began, created, \
-      authenticated, seen, ends, ended)";
+      authenticated, seen, ends, ended, requests)";
 
 /// What a row of the registry gets from them.
-const ROW: &str = "(id, sid, user_id, status, ip_address, user_agent, device, auth_method, provider_session, expires_at, \
-      created_at, updated_at, last_seen_at, authenticated_at, logged_out_at, end_reason) \
-    SELECT u.id::uuid, u.sid, u.owner, u.status, u.ip::inet, u.user_agent, u.device, u.auth_method, u.provider_session, \
-      to_timestamp(u.ends), to_timestamp(u.created), to_timestamp(coalesce(u.ended, u.seen)), to_timestamp(u.seen), \
-      to_timestamp(u.authenticated), to_timestamp(u.ended), u.end_reason";
+fn row(names: &Names) -> String {
+    let (column, value) = if names.counts { (", requests", ", u.requests") } else { ("", "") };
+    format!(
+        "(id, sid, user_id, status, ip_address, user_agent, device, auth_method, provider_session, expires_at, \
+           created_at, updated_at, last_seen_at, authenticated_at, logged_out_at, end_reason{column}) \
+         SELECT u.id::uuid, u.sid, u.owner, u.status, u.ip::inet, u.user_agent, u.device, u.auth_method, u.provider_session, \
+           to_timestamp(u.ends), to_timestamp(u.created), to_timestamp(coalesce(u.ended, u.seen)), to_timestamp(u.seen), \
+           to_timestamp(u.authenticated), to_timestamp(u.ended), u.end_reason{value}"
+    )
+}
 
 /// Pieces of one kind that follow one another.
 enum Run<'a> {
@@ -213,7 +219,7 @@ async fn take_devices(
 
 /// Ends what lives here and ended there, and adds what is not known. The first end stays.
 fn end_and_add(names: &Names) -> String {
-    let registry = &names.registry;
+    let (registry, row) = (&names.registry, row(names));
     format!(
         "WITH u AS MATERIALIZED (SELECT * FROM {DEVICES}), locked AS MATERIALIZED ( \
            SELECT id FROM {registry} WHERE id = ANY (ARRAY (SELECT id::uuid FROM u)) ORDER BY id FOR UPDATE \
@@ -222,7 +228,7 @@ fn end_and_add(names: &Names) -> String {
              updated_at = to_timestamp(u.ended) \
            FROM u WHERE r.id = u.id::uuid AND r.status = 'active' AND (SELECT count(*) FROM locked) >= 0 RETURNING 1 \
          ), added AS ( \
-           INSERT INTO {registry} {ROW} FROM u WHERE NOT EXISTS (SELECT FROM locked WHERE locked.id = u.id::uuid) \
+           INSERT INTO {registry} {row} FROM u WHERE NOT EXISTS (SELECT FROM locked WHERE locked.id = u.id::uuid) \
            ON CONFLICT DO NOTHING RETURNING 1 \
          ) \
          SELECT (SELECT count(*) FROM ended) + (SELECT count(*) FROM added)"
@@ -242,10 +248,10 @@ fn remove_ended(names: &Names) -> String {
 
 /// Adds devices that live, unless they are over.
 fn add_live(names: &Names) -> String {
-    let registry = &names.registry;
+    let (registry, row) = (&names.registry, row(names));
     let (is_over, is_cut_off) = (names.is_over("u.sid"), names.is_cut_off("u.owner", "u.began"));
     format!(
-        "INSERT INTO {registry} {ROW} FROM {DEVICES} WHERE NOT {is_over} AND NOT {is_cut_off} \
+        "INSERT INTO {registry} {row} FROM {DEVICES} WHERE NOT {is_over} AND NOT {is_cut_off} \
            AND NOT EXISTS (SELECT FROM {registry} r WHERE r.sid = u.sid AND r.status = 'active') \
          ORDER BY u.id ON CONFLICT DO NOTHING RETURNING 1"
     )
@@ -344,22 +350,26 @@ fn follow(names: &Names) -> String {
 struct Devices<'a> {
     texts: [Private<Vec<Option<Cow<'a, str>>>>; 10],
     times: [Vec<Option<f64>>; 6],
+    requests: Vec<i64>,
 }
 
 impl<'a> Devices<'a> {
     fn of(devices: &[(Option<&'a StoreKey>, &'a Device)]) -> Result<Self, Error> {
-        let mut all = Self { texts: [const { Private(Vec::new()) }; 10], times: [const { Vec::new() }; 6] };
+        let mut all =
+            Self { texts: [const { Private(Vec::new()) }; 10], times: [const { Vec::new() }; 6], requests: Vec::new() };
         for (key, device) in devices {
             let texts = texts(key.map(StoreKey::as_str), device)?;
             all.texts.iter_mut().zip(texts).for_each(|(column, text)| column.0.push(text));
             all.times.iter_mut().zip(times(device)).for_each(|(column, time)| column.push(time));
+            all.requests.push(i64::try_from(device.requests).unwrap_or(i64::MAX));
         }
         Ok(all)
     }
 
     fn values(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
         let texts = self.texts.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY));
-        texts.chain(self.times.iter().map(|column| (column as _, Type::FLOAT8_ARRAY))).collect()
+        let times = self.times.iter().map(|column| (column as _, Type::FLOAT8_ARRAY));
+        texts.chain(times).chain([(&self.requests as _, Type::INT8_ARRAY)]).collect()
     }
 
     /// The handles and the keys alone.

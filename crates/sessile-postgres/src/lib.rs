@@ -38,6 +38,7 @@ mod private;
 mod reads;
 mod registry;
 mod registry_table;
+mod request_column;
 mod rows;
 mod search;
 mod servers;

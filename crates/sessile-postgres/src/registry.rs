@@ -13,7 +13,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::PostgresStore;
 use crate::columns::Columns;
 use crate::private::Private;
-use crate::rows::{DEVICE, all_ended, device};
+use crate::rows::{all_ended, device, device_columns};
 use crate::sign_in::user;
 use crate::sql::Names;
 use crate::time::{whole_millis, whole_millis_up, whole_seconds};
@@ -45,34 +45,24 @@ pub(crate) struct RegistrySql {
 impl RegistrySql {
     pub(crate) fn new(names: &Names) -> Self {
         let Names { data, registry, cutoffs, columns: Columns { key, end, .. }, .. } = names;
+        let device = device_columns(names);
         Self {
             list: format!(
-                "SELECT {DEVICE} FROM {registry} r JOIN {data} s ON s.{key} = r.sid \
+                "SELECT {device} FROM {registry} r JOIN {data} s ON s.{key} = r.sid \
                  WHERE r.user_id = $1 AND r.status = 'active' AND s.{end} >= to_timestamp($2) \
                    AND (r.created_at, r.id) < (to_timestamp($3), $4::text::uuid) \
                  ORDER BY r.created_at DESC, r.id DESC LIMIT $5"
             ),
             find: format!(
-                "SELECT {DEVICE} FROM {registry} r JOIN {data} s ON s.{key} = r.sid \
+                "SELECT {device} FROM {registry} r JOIN {data} s ON s.{key} = r.sid \
                  WHERE r.id = $1::text::uuid AND r.user_id = $2 AND r.status = 'active' AND s.{end} >= to_timestamp($3)"
             ),
             history: format!(
-                "SELECT {DEVICE} FROM {registry} r WHERE r.user_id = $1 AND r.status <> 'active' \
+                "SELECT {device} FROM {registry} r WHERE r.user_id = $1 AND r.status <> 'active' \
                    AND (r.logged_out_at, r.id) < (to_timestamp($2), $3::text::uuid) \
                  ORDER BY r.logged_out_at DESC, r.id DESC LIMIT $4"
             ),
-            seen: format!(
-                "WITH seen AS MATERIALIZED ( \
-                   SELECT r.id, u.at, u.ends FROM {registry} r JOIN ( \
-                     SELECT DISTINCT ON (id) id::uuid AS id, to_timestamp(at) AS at, to_timestamp(ends) AS ends \
-                     FROM unnest($1::text[], $2::float8[], $3::float8[]) AS u (id, at, ends) \
-                     ORDER BY id, u.at DESC \
-                   ) u ON u.id = r.id \
-                   WHERE r.status = 'active' AND r.last_seen_at < u.at ORDER BY r.id FOR UPDATE OF r \
-                 ) \
-                 UPDATE {registry} r SET last_seen_at = seen.at, expires_at = seen.ends, updated_at = seen.at \
-                 FROM seen WHERE r.id = seen.id AND r.status = 'active' AND r.last_seen_at < seen.at"
-            ),
+            seen: if names.counts { seen_and_counted(registry) } else { seen(registry) },
             lock: format!("SELECT 1 FROM {registry} WHERE id = $1::text::uuid AND user_id = $2 FOR UPDATE"),
             revoke: revocation(names, "r.user_id = $1 AND r.id = $6::text::uuid"),
             cut_off: format!(
@@ -100,6 +90,42 @@ impl RegistrySql {
             ),
         }
     }
+}
+
+/// Moves the times of active sessions forward, where the registry has no place for a count.
+fn seen(registry: &str) -> String {
+    format!(
+        "WITH seen AS MATERIALIZED ( \
+           SELECT r.id, u.at, u.ends FROM {registry} r JOIN ( \
+             SELECT DISTINCT ON (id) id::uuid AS id, to_timestamp(at) AS at, to_timestamp(ends) AS ends \
+             FROM unnest($1::text[], $2::float8[], $3::float8[]) AS u (id, at, ends) \
+             ORDER BY id, u.at DESC \
+           ) u ON u.id = r.id \
+           WHERE r.status = 'active' AND r.last_seen_at < u.at ORDER BY r.id FOR UPDATE OF r \
+         ) \
+         UPDATE {registry} r SET last_seen_at = seen.at, expires_at = seen.ends, updated_at = seen.at \
+         FROM seen WHERE r.id = seen.id AND r.status = 'active' AND r.last_seen_at < seen.at"
+    )
+}
+
+/// The same, and adds up the requests, also of a session that has ended meanwhile.
+fn seen_and_counted(registry: &str) -> String {
+    const LATER: &str = "r.status = 'active' AND r.last_seen_at < seen.at";
+    format!(
+        "WITH told AS MATERIALIZED ( \
+           SELECT id::uuid AS id, to_timestamp(max(at)) AS at, \
+             to_timestamp((array_agg(ends ORDER BY at DESC))[1]) AS ends, sum(requests)::int8 AS requests \
+           FROM unnest($1::text[], $2::float8[], $3::float8[], $4::int8[]) AS u (id, at, ends, requests) GROUP BY 1 \
+         ), seen AS MATERIALIZED ( \
+           SELECT seen.* FROM {registry} r JOIN told seen ON seen.id = r.id \
+           WHERE {LATER} OR seen.requests > 0 ORDER BY r.id FOR UPDATE OF r \
+         ) \
+         UPDATE {registry} r SET requests = coalesce(r.requests, 0) + seen.requests, \
+           last_seen_at = CASE WHEN {LATER} THEN seen.at ELSE r.last_seen_at END, \
+           expires_at = CASE WHEN {LATER} THEN seen.ends ELSE r.expires_at END, \
+           updated_at = CASE WHEN {LATER} THEN seen.at ELSE r.updated_at END \
+         FROM seen WHERE r.id = seen.id AND ({LATER} OR seen.requests > 0)"
+    )
 }
 
 /// Ends those live sessions, in both tables.
@@ -178,13 +204,19 @@ impl Registry for PostgresStore {
     }
 
     async fn seen(&self, seen: &[Seen]) -> Result<(), Error> {
-        let sql = &self.table().await?.sql.registry.seen;
+        let table = self.table().await?;
         let handles: Vec<_> = seen.iter().map(|seen| seen.handle.as_str()).collect();
         let at: Vec<_> = seen.iter().map(|seen| whole_millis(seen.at)).collect();
         let ends: Vec<_> = seen.iter().map(|seen| whole_millis(seen.expires_at)).collect();
-        let values: Values<'_> =
-            &[(&handles, Type::TEXT_ARRAY), (&at, Type::FLOAT8_ARRAY), (&ends, Type::FLOAT8_ARRAY)];
-        self.query(sql, values).await?;
+        let requests: Vec<_> = seen.iter().map(|seen| i64::try_from(seen.requests).unwrap_or(i64::MAX)).collect();
+        let values: Values<'_> = &[
+            (&handles, Type::TEXT_ARRAY),
+            (&at, Type::FLOAT8_ARRAY),
+            (&ends, Type::FLOAT8_ARRAY),
+            (&requests, Type::INT8_ARRAY),
+        ];
+        let values = if table.names.counts { values } else { &values[..3] };
+        self.query(&table.sql.registry.seen, values).await?;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use crate::builder::PostgresBuilder;
 use crate::catalogue::{Column, check_required, columns, find_or_create};
 use crate::failure::Failure;
 use crate::names::{check_identifier, derived, qualified, quote};
+use crate::request_column;
 use crate::rows::get;
 use crate::transaction::Values;
 
@@ -135,6 +136,11 @@ impl Layout<'_> {
         Some((self.indexes[at].0, self.indexes("CONCURRENTLY ").swap_remove(at).1))
     }
 
+    /// Whether it is the one of the tables that has a column for the count of requests.
+    pub(crate) fn counts_requests(&self) -> bool {
+        self.key() == "id"
+    }
+
     /// The column of the primary key.
     pub(crate) fn key(&self) -> &'static str {
         self.needed[0].0
@@ -160,9 +166,9 @@ pub(crate) fn layouts<'a>(schema: &str, names: &'a RegistryNames) -> [Layout<'a>
     ]
 }
 
-/// Finds the tables, or creates them, and describes them.
-pub(crate) async fn prepare(client: &Client, schema: &str, names: &RegistryNames) -> Result<String, Error> {
-    let mut description = String::new();
+/// Finds the tables, or creates them, and describes them; and says whether the registry counts requests.
+pub(crate) async fn prepare(client: &Client, schema: &str, names: &RegistryNames) -> Result<(String, bool), Error> {
+    let (mut description, mut counts) = (String::new(), false);
     for table in layouts(schema, names) {
         let indexes = table.indexes("").into_iter().map(|(_, sql)| sql).collect::<String>();
         let sql = format!("{}{indexes}", table.create());
@@ -172,8 +178,11 @@ pub(crate) async fn prepare(client: &Client, schema: &str, names: &RegistryNames
         if description.is_empty() {
             description = format!("registry {} ({how})", table.name);
         }
+        if table.counts_requests() {
+            counts = request_column::ensure(client, &table.quoted).await?;
+        }
     }
-    Ok(description)
+    Ok((description, counts))
 }
 
 fn registry_columns(name: &str) -> String {
@@ -185,7 +194,8 @@ fn registry_columns(name: &str) -> String {
            ip_address inet, user_agent text, device text, auth_method text, provider_session text, \
            expires_at timestamptz(3) NOT NULL, \
            created_at timestamptz(3) NOT NULL, updated_at timestamptz(3) NOT NULL, last_seen_at timestamptz(3) NOT NULL, \
-           authenticated_at timestamptz(3), logged_out_at timestamptz(3), end_reason text"
+           authenticated_at timestamptz(3), logged_out_at timestamptz(3), end_reason text, \
+           requests bigint NOT NULL DEFAULT 0"
     )
 }
 

@@ -4,10 +4,19 @@ use sessile_core::{Device, DeviceFacts, End, EndedSession, Ending, Error, Handle
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
+use crate::sql::Names;
 use crate::time::moment;
 
-/// What [`device`] reads.
-pub(crate) const DEVICE: &str = "r.id::text, r.user_id, host(r.ip_address), r.user_agent, r.device, r.auth_method, \
+/// What [`device`] reads of the row `r` of the registry.
+pub(crate) fn device_columns(names: &Names) -> String {
+    let requests = if names.counts { "coalesce(r.requests, 0)" } else { "0::int8" };
+    format!("{DEVICE}, {requests}")
+}
+
+/// How many columns that are.
+pub(crate) const DEVICE_COLUMNS: usize = 15;
+
+const DEVICE: &str = "r.id::text, r.user_id, host(r.ip_address), r.user_agent, r.device, r.auth_method, \
     date_part('epoch', r.created_at), date_part('epoch', r.authenticated_at), date_part('epoch', r.last_seen_at), \
     date_part('epoch', r.expires_at), r.status, date_part('epoch', r.logged_out_at), r.end_reason, r.provider_session";
 
@@ -28,7 +37,7 @@ pub(crate) fn count(rows: &[Row], at: usize) -> Result<u64, Error> {
     Ok(u64::try_from(count).unwrap_or_default())
 }
 
-/// A session of the registry, whose columns are [`DEVICE`].
+/// A session of the registry, from its [columns](device_columns).
 pub(crate) fn device(row: &Row) -> Result<Device, Error> {
     let text = |at| get::<Option<&str>>(row, at).map(|text| text.map(Box::from));
     let time = |at| get::<Option<f64>>(row, at).map(|time| time.map(moment));
@@ -49,6 +58,7 @@ pub(crate) fn device(row: &Row) -> Result<Device, Error> {
         authenticated_at: time(7)?,
         last_seen_at: time(8)?.unwrap_or(begun),
         expires_at: time(9)?.unwrap_or(begun),
+        requests: get::<i64>(row, 14)?.try_into().unwrap_or_default(),
         ended: ending(row, 10)?,
     })
 }

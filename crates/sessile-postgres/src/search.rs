@@ -11,7 +11,7 @@ use crate::PostgresStore;
 use crate::columns::Columns;
 use crate::private::Private;
 use crate::registry::place;
-use crate::rows::{DEVICE, device, get};
+use crate::rows::{device, device_columns, get};
 use crate::sql::Names;
 use crate::time::{whole_millis, whole_seconds};
 
@@ -101,7 +101,8 @@ impl PostgresStore {
         let ((at, handle), values) = (place(page), Values::of(search, now));
         let limit = i64::from(page.limit);
         let begin = format!(
-            "SELECT {DEVICE} FROM {} r WHERE (r.created_at, r.id) < (to_timestamp($1), $2::text::uuid)",
+            "SELECT {} FROM {} r WHERE (r.created_at, r.id) < (to_timestamp($1), $2::text::uuid)",
+            device_columns(names),
             names.registry
         );
         let mut statement = Statement { sql: begin, values: vec![(&at, Type::FLOAT8), (&handle, Type::TEXT)] };

@@ -70,7 +70,7 @@ pub(crate) fn lock(cutoffs: &str, user: u8) -> String {
 /// The statement around the one that writes the session. Sessions that are in the way end here, those that the limit
 /// evicts as well as the one that is replaced: whatever else the registry has under the key that is left.
 fn sign_in(names: &Names, write: &str) -> String {
-    let Names { data, registry, cutoffs, moves, columns: Columns { key, end, .. } } = names;
+    let Names { data, registry, cutoffs, moves, columns: Columns { key, end, .. }, .. } = names;
     let (lock, brought_back) = (lock(cutoffs, 7), names.is_over("$5"));
     format!(
         "WITH cut_off AS ({lock}), in_time AS MATERIALIZED ( \

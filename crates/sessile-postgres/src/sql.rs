@@ -19,6 +19,8 @@ pub(crate) struct Names {
     pub(crate) cutoffs: String,
     pub(crate) moves: String,
     pub(crate) columns: Columns,
+    /// The registry has its column for counted requests.
+    pub(crate) counts: bool,
 }
 
 impl Names {
@@ -60,7 +62,7 @@ pub(crate) struct Sql {
 
 impl Sql {
     pub(crate) fn new(names: &Names) -> Self {
-        let Names { data, registry, cutoffs, moves, columns } = names;
+        let Names { data, registry, cutoffs, moves, columns, .. } = names;
         let Columns { key, document, end, document_type: sess, .. } = columns;
         // No cast to a column without zone: that would compare what two clocks on the wall show, and those repeat an
         // hour each autumn. As it stands PostgreSQL compares moments, through the connection's zone, as for Express.

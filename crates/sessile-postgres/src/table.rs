@@ -47,7 +47,7 @@ pub(crate) async fn prepare(pool: &Pool, settings: &PostgresBuilder) -> Result<T
     }
     let (found, how) = find_or_create(&name, || find(&client, settings), || create(&client, settings)).await?;
     let description = adopt(&client, settings, &found, how).await?;
-    let registry = registry_table::prepare(&client, &found.schema, &names).await?;
+    let (registry, counts) = registry_table::prepare(&client, &found.schema, &names).await?;
     let in_schema = |name: &str| qualified(Some(&found.schema), name);
     let quoted = Names {
         data: in_schema(&settings.table),
@@ -55,6 +55,7 @@ pub(crate) async fn prepare(pool: &Pool, settings: &PostgresBuilder) -> Result<T
         cutoffs: in_schema(&names.cutoffs),
         moves: in_schema(&names.moves),
         columns: found.columns,
+        counts,
     };
     let sql = Sql::new(&quoted);
     let operations = OperationNames::new(&found.schema, &names.registry);

@@ -21,7 +21,7 @@ pub(crate) struct TidySql {
 
 impl TidySql {
     pub(crate) fn new(names: &Names) -> Self {
-        let Names { data, registry, cutoffs, moves, columns } = names;
+        let Names { data, registry, cutoffs, moves, columns, .. } = names;
         let Columns { key, end, .. } = columns;
         let (sid, sid_text) = (columns.sid(), columns.sid_text());
         Self {

@@ -7,9 +7,9 @@ use crate::failure::Failure;
 use crate::time::from_millis;
 
 /// What is asked for, in this order.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "st", "key", "end", "owner", "made", "proof", "seen", "till", "ip", "ua", "dev", "how", "ps", "ended", "why",
-    "from", "auth", "moved",
+    "from", "auth", "moved", "reqs",
 ];
 
 /// A row of the registry.
@@ -74,6 +74,7 @@ impl Entry {
             authenticated_at: time(text("proof")),
             last_seen_at: time(text("seen"))?,
             expires_at: time(text("till"))?,
+            requests: text("reqs").and_then(|count| count.parse().ok()).unwrap_or_default(),
             ended,
         };
         Some(Self { device, key, from, moved, end, pending: status == "pend", began })

@@ -84,6 +84,7 @@ impl Arrival<'_> {
             text(&facts.provider_session),
             millis(self.device.last_seen_at).to_string(),
             millis(self.device.expires_at).to_string(),
+            self.device.requests.to_string(),
         ]
     }
 }

@@ -100,7 +100,8 @@ impl RedisStore {
         device: &Device,
         ending: &Ending,
     ) -> Result<bool, Error> {
-        let Device { handle, owner, facts, created_at, authenticated_at, last_seen_at, expires_at, .. } = device;
+        let Device { handle, owner, facts, created_at, authenticated_at, last_seen_at, expires_at, requests, .. } =
+            device;
         let text = |text: &Option<Box<str>>| text.as_deref().unwrap_or_default().to_owned();
         let mut arguments = vec![
             handle.to_string(),
@@ -116,6 +117,7 @@ impl RedisStore {
             ("proof", authenticated_at.map(|at| millis(at).to_string()).unwrap_or_default()),
             ("seen", millis(*last_seen_at).to_string()),
             ("till", millis(*expires_at).to_string()),
+            ("reqs", requests.to_string()),
             ("ip", facts.ip.map(|ip| ip.to_string()).unwrap_or_default()),
             ("ua", text(&facts.user_agent)),
             ("dev", text(&facts.device)),

@@ -26,7 +26,7 @@ impl RedisStore {
 
     async fn note_use(&self, seen: &Seen) -> Result<(), Failure> {
         let Some(home) = self.home_of(&seen.handle).await? else { return Ok(()) };
-        let arguments = [millis(seen.at).to_string(), millis(seen.expires_at).to_string()];
+        let arguments = [millis(seen.at).to_string(), millis(seen.expires_at).to_string(), seen.requests.to_string()];
         self.link.run(&SEEN, &[home.device(seen.handle.as_str())], &arguments).await?;
         Ok(())
     }

@@ -50,6 +50,7 @@ fn shown(device: &Device, session: &Session) -> Value {
         "signed_in_at": text(device.created_at),
         "last_active_at": text(device.last_seen_at),
         "expires_at": text(device.expires_at),
+        "requests": device.requests,
     })
 }
 

@@ -144,10 +144,13 @@ impl Entries {
                 read("not_before")
             ),
             seen: format!(
-                "UPDATE {registry} SET last_seen_at = {at}, updated_at = {at}, expires_at = {expires}
-                 WHERE id = ?1 AND status = 'active' AND last_seen_at < {at}",
+                "UPDATE {registry} SET requests = coalesce(requests, 0) + ?4,
+                   last_seen_at = iif({later}, {at}, last_seen_at), updated_at = iif({later}, {at}, updated_at),
+                   expires_at = iif({later}, {expires}, expires_at)
+                 WHERE id = ?1 AND (?4 > 0 OR {later})",
                 at = text(2),
-                expires = text(3)
+                expires = text(3),
+                later = format_args!("status = 'active' AND last_seen_at < {}", text(2))
             ),
         }
     }
@@ -373,8 +376,10 @@ impl Entries {
         answers.try_fold(false, |is_cut_off, answer: rusqlite::Result<bool>| Ok(answer? || is_cut_off))
     }
 
+    /// What was used. Requests are added to a session that has ended, too; nothing else of it changes.
     pub(crate) fn seen(&self, connection: &Connection, seen: &Seen) -> rusqlite::Result<()> {
-        let values = params![seen.handle.as_str(), millis(seen.at), millis(seen.expires_at)];
+        let requests = i64::try_from(seen.requests).unwrap_or(i64::MAX);
+        let values = params![seen.handle.as_str(), millis(seen.at), millis(seen.expires_at), requests];
         connection.prepare_cached(&self.seen)?.execute(values).map(drop)
     }
 }

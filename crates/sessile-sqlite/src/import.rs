@@ -43,9 +43,10 @@ impl Import {
         Self {
             device: format!(
                 "INSERT INTO {registry} (id, sid, user_id, ip_address, user_agent, device, auth_method, provider_session,
-                   created_at, authenticated_at, last_seen_at, updated_at, expires_at, status, logged_out_at, end_reason)
+                   created_at, authenticated_at, last_seen_at, updated_at, expires_at, status, logged_out_at, end_reason,
+                   requests)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?12, {created}, {authenticated}, {seen}, coalesce({ended}, {seen}),
-                   {expires}, ?13, {ended}, ?15)"
+                   {expires}, ?13, {ended}, ?15, ?16)"
             ),
             is_taken: format!("SELECT 1 FROM {registry} WHERE sid = ?1 AND status = 'active'"),
             cut_off: format!(
@@ -90,6 +91,7 @@ impl Import {
             ended.map_or("active", |ending| ending.end.as_str()),
             ended.map(|ending| millis(ending.at)),
             ended.and_then(|ending| ending.reason.as_deref()),
+            i64::try_from(device.requests).unwrap_or(i64::MAX),
         ];
         connection.prepare_cached(&self.device)?.execute(values).map(drop)
     }

@@ -47,6 +47,7 @@ pub(crate) struct Entry {
     authenticated_at: Option<i64>,
     last_seen_at: Option<i64>,
     expires_at: Option<i64>,
+    requests: Option<i64>,
     status: String,
     ended_at: Option<i64>,
     reason: Option<Box<str>>,
@@ -245,7 +246,7 @@ fn unreadable() -> Error {
 
 impl Entry {
     /// How many [columns](Entry::columns) there are.
-    pub(crate) const COLUMNS: usize = 14;
+    pub(crate) const COLUMNS: usize = 15;
 
     /// SQL: the columns of the row `r` of the registry, as [`of`](Entry::of) reads them.
     pub(crate) fn columns() -> String {
@@ -253,7 +254,7 @@ impl Entry {
             ["r.created_at", "r.authenticated_at", "r.last_seen_at", "r.expires_at", ENDED_AT].map(read);
         format!(
             "r.id, r.user_id, r.ip_address, r.user_agent, r.device, r.auth_method, {created}, {authenticated}, {seen}, \
-             {expires}, r.status, {ended}, r.end_reason, r.provider_session"
+             {expires}, r.status, {ended}, r.end_reason, r.provider_session, CAST(r.requests AS INTEGER)"
         )
     }
 
@@ -273,6 +274,7 @@ impl Entry {
             authenticated_at: row.get(7)?,
             last_seen_at: row.get(8)?,
             expires_at: row.get(9)?,
+            requests: row.get(14)?,
             status: row.get(10)?,
             ended_at: row.get(11)?,
             reason: row.get(12)?,
@@ -294,6 +296,7 @@ impl Entry {
             authenticated_at: self.authenticated_at.map(from_millis),
             last_seen_at: from_millis(self.last_seen_at?),
             expires_at: from_millis(self.expires_at?),
+            requests: self.requests.and_then(|count| count.try_into().ok()).unwrap_or_default(),
             ended,
         })
     }

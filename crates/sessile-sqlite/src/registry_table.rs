@@ -81,10 +81,24 @@ pub(crate) fn ensure(transaction: &Transaction<'_>, tables: &Tables) -> Result<O
         return Err(refused(&tables.registry, why));
     }
     let origin = REGISTRY.ensure(transaction, &tables.registry)?;
+    count_requests(transaction, &tables.registry).map_err(|error| {
+        REGISTRY.refused(&tables.registry, "its column `requests` could not be added").with_source(error)
+    })?;
     CUT_OFFS.ensure(transaction, &tables.cut_offs)?;
     MOVES.ensure(transaction, &tables.moves)?;
     Ok(origin)
 }
+
+/// Registries of earlier versions have no column for the count of requests. SQLite adds one without writing the rows.
+fn count_requests(transaction: &Transaction<'_>, registry: &str) -> rusqlite::Result<()> {
+    let is_there = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE name = 'requests' COLLATE NOCASE)";
+    if transaction.query_row(is_there, [registry], |row| row.get(0))? {
+        return Ok(());
+    }
+    transaction.execute_batch(&format!("ALTER TABLE {} ADD COLUMN {REQUESTS}", quoted(registry)))
+}
+
+const REQUESTS: &str = "requests INTEGER NOT NULL DEFAULT 0";
 
 /// What each of its tables has to be like.
 pub(crate) fn shapes(tables: &Tables) -> [(&'static Shape, &str); 3] {
@@ -230,7 +244,7 @@ fn create_registry(table: &str) -> String {
              CHECK (status IN ('active', 'logged_out', 'revoked', 'expired', 'evicted')), \
            ip_address TEXT, user_agent TEXT, device TEXT, auth_method TEXT, provider_session TEXT, \
            expires_at TEXT NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, last_seen_at TEXT NOT NULL, \
-           authenticated_at TEXT, logged_out_at TEXT, end_reason TEXT); \
+           authenticated_at TEXT, logged_out_at TEXT, end_reason TEXT, {REQUESTS}); \
          {indexes};"
     )
 }

@@ -29,6 +29,7 @@ mod crowd;
 mod ends;
 mod operations;
 mod registry;
+mod requests;
 mod revocations;
 mod stats;
 mod sweeps;
@@ -44,6 +45,7 @@ pub use crowd::*;
 pub use ends::*;
 pub use operations::*;
 pub use registry::*;
+pub use requests::*;
 pub use revocations::*;
 pub use stats::*;
 pub use sweeps::*;
@@ -184,6 +186,10 @@ macro_rules! store_contract {
                 a_limit_evicts_the_oldest
                 a_limit_denies_the_newest
                 uses_are_recorded_and_revive_nothing
+                requests_are_counted_where_that_is_asked_for
+                requests_of_all_instances_add_up
+                an_end_keeps_the_count
+                a_count_revives_and_creates_nothing
                 expiry_is_recorded_by_the_sweep
                 lists_are_paged
                 an_operator_finds_everybodys_sessions

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use serde_json::json;
 use sessile_testkit::http::Browser;
 use sessile_testkit::postgres::{Cluster, Database};
+use sessile_testkit::redis::Server;
 
 const SECRET: &str = "a secret of more than thirty-two characters";
 
@@ -81,7 +82,7 @@ async fn two_instances_share_sessions_and_log_no_secret(store: &str) {
     let apps = [App::start(&flags), App::start(&flags)];
     let [first, second] = [apps[0].browser(), apps[1].browser()];
     let carry = |from: &Browser, to: &Browser| to.set_cookie("connect.sid", &from.cookie("connect.sid").unwrap());
-    let mut secrets = vec![SECRET.to_owned(), "a very private value".to_owned()];
+    let mut secrets = vec![SECRET.to_owned(), "a very private value".to_owned(), "a-password".to_owned()];
 
     first.post("/set?k=private&v=a%20very%20private%20value").send().await;
     secrets.extend(secrets_in(&first.cookie("connect.sid").unwrap()));
@@ -123,6 +124,13 @@ async fn two_instances_share_sessions_and_log_no_secret(store: &str) {
 async fn two_instances_over_postgresql() {
     let database = Database::new().await;
     let store = database.url().replace("postgres@", "postgres:a-password@");
+    two_instances_share_sessions_and_log_no_secret(&store).await;
+}
+
+#[tokio::test]
+async fn two_instances_over_redis() {
+    let server = Server::start_with(&[("requirepass", "a-password")]);
+    let store = server.url().replace("redis://", "redis://:a-password@");
     two_instances_share_sessions_and_log_no_secret(&store).await;
 }
 

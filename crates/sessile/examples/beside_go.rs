@@ -37,6 +37,7 @@ pub fn config(auth_key: &str) -> Result<Config, Error> {
     config.cookie(Cookie::new("session").secure(Secure::Auto))
 }
 
+/// Its routes.
 pub fn app(sessions: Sessions) -> Router {
     let for_users = Router::new().route("/profile", get(profile)).layer(middleware::from_fn(require_user));
     let for_all = Router::new().route("/login", post(login)).route("/logout", post(logout));

@@ -99,6 +99,7 @@ fn described(device: &Device, now: SystemTime) -> Value {
         "authenticated_at": device.authenticated_at.map(times::shown),
         "last_seen_at": times::shown(device.last_seen_at),
         "expires_at": times::shown(device.expires_at),
+        "requests": device.requests,
         "ended_at": ended.as_ref().map(|ending| times::shown(ending.at)),
         "reason": ended.as_ref().and_then(|ending| ending.reason.clone()),
     })

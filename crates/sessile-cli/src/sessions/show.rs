@@ -38,9 +38,10 @@ fn value(json: &str) -> Value {
     serde_json::from_str(json).unwrap_or_else(|_| json.into())
 }
 
-/// A line for each thing that is known.
+/// A line for each thing that is known; without a count of requests nobody counts them.
 fn facts(shown: &Value) -> Vec<(String, String)> {
-    let known = shown.as_object().into_iter().flatten().filter(|(name, value)| !value.is_null() && *name != "data");
+    let is_known = |(name, value): &(&String, &Value)| !value.is_null() && **value != json!(0) && *name != "data";
+    let known = shown.as_object().into_iter().flatten().filter(is_known);
     let mut facts: Vec<_> = known.map(|(name, value)| (name.replace('_', " "), text(value))).collect();
     let data = shown["data"].as_object().into_iter().flatten();
     facts.extend(data.map(|(key, value)| (format!("data.{key}"), text(value))));

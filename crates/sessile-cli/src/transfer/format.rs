@@ -69,6 +69,7 @@ fn device_line(key: Option<&StoreKey>, device: &Device) -> Value {
         "authenticated_at": device.authenticated_at.map(to_millis),
         "last_seen_at": to_millis(device.last_seen_at),
         "expires_at": to_millis(device.expires_at),
+        "requests": device.requests,
         "ended": device.ended.as_ref().map(ending_line),
     })
 }
@@ -118,6 +119,7 @@ fn device(parts: &Value) -> Result<Device, Expected> {
         authenticated_at: optional(&parts["authenticated_at"], time)?,
         last_seen_at: time(&parts["last_seen_at"])?,
         expires_at: time(&parts["expires_at"])?,
+        requests: optional(&parts["requests"], requests)?.unwrap_or_default(),
         ended: optional(&parts["ended"], ending)?,
     })
 }
@@ -144,6 +146,10 @@ fn key(value: &Value) -> Result<StoreKey, Expected> {
 
 fn user(value: &Value) -> Result<UserId, Expected> {
     text(value).map(UserId::from).map_err(|_| "a user")
+}
+
+fn requests(value: &Value) -> Result<u64, Expected> {
+    value.as_u64().ok_or("a count in requests")
 }
 
 fn time(value: &Value) -> Result<SystemTime, Expected> {
@@ -176,6 +182,7 @@ mod tests {
             authenticated_at: ended.as_ref().map(|_| at(2)),
             last_seen_at: at(3),
             expires_at: at(4),
+            requests: 5,
             ended,
         }
     }
@@ -203,6 +210,16 @@ mod tests {
                 assert_eq!(&**read, document);
             }
         }
+    }
+
+    #[test]
+    fn a_device_of_before_requests_were_counted_has_none() {
+        let mut old = line(&Piece::Device(None, some_device(None)));
+        assert!(old["device"].as_object_mut().unwrap().remove("requests").is_some());
+        let Piece::Device(_, read) = super::piece(&old).unwrap() else { panic!("expected a device") };
+        assert_eq!(read, Device { requests: 0, ..some_device(None) });
+        old["device"]["requests"] = json!(-1);
+        assert_eq!(super::piece(&old).unwrap_err(), "a count in requests");
     }
 
     #[test]

@@ -109,6 +109,25 @@ async fn settings_reach_the_store_on_redis() {
     assert!(code == Some(3) && told.contains("replica"), "{code:?} {told}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_shown_where_they_are_counted() {
+    let place = Place::sqlite();
+    for (setting, expected) in [("false", 0), ("true", 2)] {
+        let mut command = place.command(&["demo", "--listen", "127.0.0.1:0"]);
+        let demo = Demo::start(command.env("SESSION_SECRET", SECRET).env("SESSION_COUNT_REQUESTS", setting));
+        let browser = Browser::new(&demo.url);
+        assert_eq!(sign_in(&browser).await.status, 303);
+        for page in ["/session", "/session", "/devices"] {
+            assert_eq!(browser.get(page).send().await.status, 200);
+        }
+        let listed = &place.listed(&["list"])[0];
+        assert_eq!(listed["requests"], expected, "the list of devices wrote down what was counted before it");
+        let shown = place.prints(&["show", listed["handle"].as_str().unwrap()]);
+        let line = shown.lines().find(|line| line.starts_with("requests "));
+        assert_eq!(line.map(|line| line.ends_with(" 2")), (expected > 0).then_some(true), "{shown}");
+    }
+}
+
 #[test]
 fn what_an_operator_types_wrongly_is_said() {
     let directory = Directory::new();

@@ -65,6 +65,7 @@ impl Registry for MemoryStore {
         }
         if let Some(known) = tables.devices.get(&device.handle) {
             device.created_at = known.device.created_at;
+            device.requests = known.device.requests;
             let (facts, known) = (&mut device.facts, &known.device.facts);
             facts.auth_method = facts.auth_method.take().or_else(|| known.auth_method.clone());
             facts.provider_session = facts.provider_session.take().or_else(|| known.provider_session.clone());
@@ -90,10 +91,9 @@ impl Registry for MemoryStore {
     async fn seen(&self, seen: &[Seen]) -> Result<(), Error> {
         let mut tables = self.tables();
         for seen in seen {
-            let entry = tables.devices.get_mut(&seen.handle).filter(|entry| entry.is_active());
-            if let Some(device) =
-                entry.map(|entry| &mut entry.device).filter(|device| device.last_seen_at < whole(seen.at))
-            {
+            let Some(Entry { device, .. }) = tables.devices.get_mut(&seen.handle) else { continue };
+            device.requests = device.requests.saturating_add(seen.requests);
+            if device.ended.is_none() && device.last_seen_at < whole(seen.at) {
                 device.last_seen_at = whole(seen.at);
                 device.expires_at = whole(seen.expires_at);
             }

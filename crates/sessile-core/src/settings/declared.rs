@@ -77,6 +77,7 @@ pub(super) struct Values {
     pub(super) history: Duration,
     pub(super) record_ip: RecordIp,
     pub(super) record_user_agent: bool,
+    pub(super) count_requests: bool,
     pub(super) server: Server,
 }
 
@@ -113,6 +114,7 @@ impl Default for Values {
             history: Duration::from_secs(90 * 24 * 60 * 60),
             record_ip: RecordIp::Full,
             record_user_agent: true,
+            count_requests: false,
             server: Server::default(),
         }
     }
@@ -160,7 +162,8 @@ impl Values {
             .trusted_proxies(self.trusted_proxies.iter().copied())
             .history(self.history)
             .record_ip(self.record_ip)
-            .record_user_agent(self.record_user_agent);
+            .record_user_agent(self.record_user_agent)
+            .count_requests(self.count_requests);
         let config = match self.max_sessions {
             Some(sessions) => config.max_sessions_per_user(u32::try_from(sessions).unwrap_or(u32::MAX), self.at_limit),
             None => config,

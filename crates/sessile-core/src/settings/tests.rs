@@ -87,6 +87,7 @@ fn every_setting_can_be_set_from_every_source_and_shows_it() {
         ("registry.record_ip", "Network", "network"),
         ("registry.record_ip", "never", "never"),
         ("registry.record_user_agent", "false", "false"),
+        ("registry.count_requests", "true", "true"),
         ("table.registry", "who", "who"),
         ("limits.mode", "Enforce", "enforce"),
         ("limits.mode", "log", "log"),

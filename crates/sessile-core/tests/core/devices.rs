@@ -410,6 +410,62 @@ fn uses_are_gathered_and_written_together() {
     assert_eq!(seen, [(now, now + DAY); 3], "a list is as fresh as this instance can make it");
 }
 
+/// How often each of three sessions was used, as a list says it, and how many writes there were before that, when they are
+/// used for two minutes.
+fn used_for_a_while(config: Config) -> (Vec<u64>, usize) {
+    let (sessions, store, clock) = house(config);
+    let mut browsers: Vec<_> = (0..3).map(|_| signed_in(&sessions, "alice")).collect();
+    for round in 0..30 {
+        clock.advance(Duration::from_secs(4));
+        let used = browsers.iter_mut().enumerate().filter(|(number, _)| round % (number + 1) == 0);
+        used.for_each(|(_, browser)| browser.visit(&sessions, |_| ()));
+    }
+    let written = store.seen.lock().unwrap().len();
+    (list(&sessions, "alice").into_iter().map(|device| device.requests).collect(), written)
+}
+
+#[test]
+fn requests_are_counted_when_asked_for_and_cost_no_write_more() {
+    let (counts, written) = used_for_a_while(config());
+    assert_eq!(counts, [0; 3], "nobody asked");
+    let (mut counts, counted) = used_for_a_while(config().count_requests(true));
+    counts.sort_unstable();
+    assert_eq!((counts, counted), (vec![10, 15, 30], written));
+}
+
+#[test]
+fn what_was_counted_of_a_session_that_rests_is_written_with_the_others() {
+    let (sessions, store, clock) = house(config().count_requests(true));
+    let mut resting = signed_in(&sessions, "alice");
+    let mut busy = signed_in(&sessions, "bob");
+    for _ in 0..5 {
+        resting.visit(&sessions, |_| ());
+        clock.advance(Duration::from_secs(1));
+    }
+    let last = clock.now() - Duration::from_secs(1);
+    busy.visit(&sessions, |_| ());
+    clock.advance(MINUTE);
+    busy.visit(&sessions, |_| ());
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(*store.seen.lock().unwrap(), [2, 2]);
+    let device = block_on(store.list(&"alice".into(), clock.now(), &Page::first(9))).unwrap().remove(0);
+    assert_eq!((device.requests, device.last_seen_at), (5, last));
+}
+
+#[test]
+fn so_many_sessions_are_written_at_once_and_no_more() {
+    let (sessions, store, _) = house(config().count_requests(true));
+    let mut browsers: Vec<_> = (0..1_100).map(|number| signed_in(&sessions, &number.to_string())).collect();
+    for _ in 0..2 {
+        browsers.iter_mut().for_each(|browser| browser.visit(&sessions, |_| ()));
+    }
+    assert_eq!(std::mem::take(&mut *store.seen.lock().unwrap()), [1_000]);
+    let counted: u64 = (0..1_100).map(|number: u32| list(&sessions, &number.to_string())[0].requests).sum();
+    assert_eq!(counted, 2_200);
+    let written = store.seen.lock().unwrap().clone();
+    assert_eq!((written.iter().sum::<usize>(), written.iter().max()), (1_200, Some(&1_000)));
+}
+
 #[test]
 fn what_may_be_kept_of_a_device_is_decided() {
     let head = |user_agent: &[u8]| {

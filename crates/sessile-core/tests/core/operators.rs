@@ -69,6 +69,7 @@ fn a_piece_that_not_every_store_can_keep_is_refused() {
         authenticated_at: None,
         last_seen_at: at(START_MS),
         expires_at: at(START_MS),
+        requests: 1 << 53,
         ended: None,
     };
     let ending = |at, reason: &str| Ending { end: End::Revoked, at, reason: Some(reason.into()) };
@@ -82,6 +83,7 @@ fn a_piece_that_not_every_store_can_keep_is_refused() {
         (Piece::Device(None, Device { owner: "a\0".into(), ..device() }), "a name"),
         (Piece::Device(None, Device { ended: Some(ending(at(START_MS), "\0")), ..device() }), "U+0000"),
         (Piece::Device(None, Device { expires_at: year_10_000, ..device() }), "years"),
+        (Piece::Device(None, Device { requests: (1 << 53) + 1, ..device() }), "2^53"),
         (Piece::OwnerCutOff("".into(), at(START_MS)), "a name"),
         (Piece::OwnerCutOff("ada".into(), year_10_000), "years"),
         (cut_off(year_10_000, year_10_000), "years"),

@@ -63,7 +63,7 @@ pub(super) async fn examine(look: &Look<'_>, checks: &mut Vec<Check>) -> Result<
 fn all_names(found: &table::Found, names: &RegistryNames, data: String) -> Names {
     let [registry, cutoffs, moves] =
         [&names.registry, &names.cutoffs, &names.moves].map(|name| qualified(Some(&found.schema), name));
-    Names { data, registry, cutoffs, moves, columns: found.columns.clone() }
+    Names { data, registry, cutoffs, moves, columns: found.columns.clone(), counts: false }
 }
 
 /// The table of sessions: there, and with the columns it has to have.

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::names::{check_identifier, qualified, quote};
 use crate::operations::OperationNames;
 use crate::registry_table::{self, Layout, usage};
+use crate::request_column;
 use crate::rows::get;
 use crate::table::{self, Found, create_indexes, create_schema, create_table, index_name};
 
@@ -90,6 +91,9 @@ async fn complete(client: &Client, schema: &str, table: &Layout<'_>, steps: &mut
         let sql = [vec![table.create()], indexes].concat().join("\n");
         steps.push(Step::Transaction(format!("BEGIN;\n{sql}\nCOMMIT;\n")));
         return Ok(());
+    }
+    if table.counts_requests() {
+        steps.extend(request_column::step(client, &table.quoted).await?);
     }
     for (index, sql) in table.indexes("CONCURRENTLY ") {
         build(client, schema, &index, sql, steps).await?;

@@ -1,12 +1,12 @@
 //! Finding, creating and adopting the registry's tables, and what people read in them.
 
-use sessile_core::{End, Ending, Registry, Store as _};
+use sessile_core::{End, Ending, Piece, Place, Registry, Seen, Store as _};
 use sessile_postgres::PostgresStore;
 use sessile_testkit::contract::key;
 use sessile_testkit::postgres::Database;
 use tokio_postgres::Client;
 
-use crate::signed_in::{at, sign_in};
+use crate::signed_in::{at, handle, sign_in};
 
 /// The names of the tables in this schema.
 async fn tables(client: &Client, schema: &str) -> Vec<String> {
@@ -52,6 +52,7 @@ async fn the_tables_are_plain_and_have_the_indexes_that_are_needed() {
                 "authenticated_at timestamp(3) with time zone",
                 "logged_out_at timestamp(3) with time zone",
                 "end_reason text",
+                "requests bigint !",
                 "CREATE UNIQUE INDEX sessions_pkey btree (id)",
                 "CREATE INDEX sessions_sid_idx btree (sid)",
                 "CREATE UNIQUE INDEX sessions_active_sid_idx btree (sid) WHERE (status = 'active'::text)",
@@ -194,6 +195,83 @@ async fn tables_that_fit_are_adopted_and_others_are_refused_in_words() {
             (answer, _) => panic!("{more}: {answer:?}"),
         }
     }
+}
+
+/// Tells the store of three requests, and says how many it knows of then.
+async fn counted(store: &PostgresStore, name: &str, number: usize) -> u64 {
+    sign_in(store, name, "alice", number).await;
+    let seen = Seen { handle: handle(number), at: at(90_000), expires_at: at(99_000), requests: 3 };
+    store.seen(&[seen.clone(), Seen { requests: 0, at: at(80_000), ..seen }]).await.unwrap();
+    let device = store.find(&"alice".into(), &handle(number), at(0)).await.unwrap().unwrap();
+    assert_eq!((device.last_seen_at, device.expires_at), (at(90_000), at(99_000)));
+    device.requests
+}
+
+/// Rows of a store, moved into another.
+async fn moved(from: &PostgresStore, to: &PostgresStore) -> Vec<u64> {
+    let (from, to) = (from.transfer().unwrap(), to.transfer().unwrap());
+    let mut place = Some(Place::default());
+    while let Some(next) = place {
+        let (pieces, after) = from.export(&next, at(0), 100).await.unwrap();
+        to.import(&pieces).await.unwrap();
+        place = after;
+    }
+    let (pieces, _) = to.export(&Place { kind: 1, after: None }, at(0), 100).await.unwrap();
+    let requests = pieces.into_iter().map(|piece| match piece {
+        Piece::Device(_, device) => device.requests,
+        _ => panic!("expected devices, found another kind"),
+    });
+    requests.collect()
+}
+
+#[tokio::test]
+async fn a_registry_without_a_count_of_requests_gets_one_or_does_without() {
+    const OLD: &str = "ALTER TABLE sessions DROP requests";
+    let (database, other) = (Database::new().await, Database::new().await);
+    let client = database.client().await;
+    let first = PostgresStore::connect(database.url()).await.unwrap();
+    assert_eq!(counted(&first, "a", 1).await, 3);
+    client.batch_execute(OLD).await.unwrap();
+
+    let role = format!("plain_{}", database.url().rsplit('/').next().unwrap().split('?').next().unwrap());
+    let may = "GRANT ALL ON ALL TABLES IN SCHEMA public TO";
+    client.batch_execute(&format!("CREATE ROLE {role} LOGIN; {may} {role}")).await.unwrap();
+    let url = database.url().replace("postgres@", &format!("{role}@"));
+    let poor = PostgresStore::connect(&url).await.unwrap();
+    assert_eq!(counted(&poor, "b", 2).await, 0, "this role may not change the table, and goes on without a count");
+    let elsewhere = PostgresStore::connect(other.url()).await.unwrap();
+    assert_eq!(counted(&elsewhere, "c", 3).await, 3);
+    assert_eq!(moved(&elsewhere, &poor).await, [0, 0, 0]);
+
+    let migration = poor.creation().await.unwrap();
+    assert!(migration.sql().contains("ADD COLUMN IF NOT EXISTS requests bigint NOT NULL DEFAULT 0"), "{migration}");
+    assert!(migration.apply().await.unwrap_err().is_config());
+    let owner = PostgresStore::connect(database.url()).await.unwrap();
+    assert_eq!(counted(&owner, "d", 4).await, 3, "this one may, and did");
+    assert!(!owner.creation().await.unwrap().sql().contains("ADD COLUMN"));
+    assert!(definition(&client, "sessions").await.contains(&"requests bigint !".to_owned()));
+    let mut all = moved(&owner, &elsewhere).await;
+    all.sort_unstable();
+    assert_eq!(all, [0, 0, 3, 3]);
+
+    client.batch_execute(&format!("{OLD}; ALTER TABLE sessions ADD requests text")).await.unwrap();
+    let anothers = PostgresStore::connect(database.url()).await.unwrap();
+    assert_eq!(counted(&anothers, "e", 5).await, 0, "the column is somebody else's");
+}
+
+#[tokio::test]
+async fn a_registry_in_use_is_not_held_up_for_a_column() {
+    let database = Database::new().await;
+    let mut client = database.client().await;
+    PostgresStore::connect(database.url()).await.unwrap();
+    client.batch_execute("ALTER TABLE sessions DROP requests").await.unwrap();
+    let long = client.transaction().await.unwrap();
+    long.batch_execute("SELECT count(*) FROM sessions").await.unwrap();
+    let store = PostgresStore::connect(database.url()).await.unwrap();
+    assert_eq!(counted(&store, "a", 1).await, 0);
+    long.commit().await.unwrap();
+    let store = PostgresStore::connect(database.url()).await.unwrap();
+    assert_eq!(counted(&store, "b", 2).await, 3);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 -- A user's session begins, or goes on under another key. KEYS home, the user's other devices. ARGV below, then handles.
 local mode, handle, owner, auth, now, ends, ttl, kept, key, doc, rev, by, from, read, limit, deny, tx, src, made, proof, ip,
-  agent, name, how, provider, seen, till = unpack(ARGV, 1, 27)
+  agent, name, how, provider, seen, till, requests = unpack(ARGV, 1, 28)
 limit = tonumber(limit)
 local r = call('HMGET', DEVICE, 'st', 'key', 'end', 'rev', 'by', 'made', 'how', 'ps')
 if r[1] and r[5] == by then return { 'done' } end
@@ -16,7 +16,7 @@ elseif r[1] then
 end
 local crowd, many = {}, 0
 if limit > 0 then
-  crowd = others(handle, now, 28)
+  crowd = others(handle, now, 29)
   if not crowd then return { 'again' } end
   many = #crowd + 1 - limit
   if many > 0 and deny == '1' then return { 'full' } end
@@ -28,6 +28,7 @@ if mode == 'move' then
 end
 call('HSET', DEVICE, 'st', 'live', 'key', key, 'doc', doc, 'rev', rev, 'end', ends, 'by', by, 'owner', owner, 'made', made,
   'auth', auth, 'proof', proof, 'seen', seen, 'till', till, 'since', now, 'ip', ip, 'ua', agent, 'dev', name, 'how', how, 'ps', provider)
+if not r[1] and requests ~= '0' then call('HSET', DEVICE, 'reqs', requests) end
 if not r[1] then call('HSET', DEVICE, 'kept', string.format('%.0f', tonumber(ends) + tonumber(kept))) end
 call('ZADD', LIVE, made, handle)
 call('ZADD', BORN, made, handle)

@@ -11,5 +11,6 @@ mod contract;
 mod examine;
 mod failover;
 mod failures;
+mod http;
 mod sessions;
 mod tls;

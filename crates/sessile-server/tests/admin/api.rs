@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sessile_core::Seen;
 
-use crate::support::{Desk, WINDOWS, assert_problem};
+use crate::support::{Desk, WINDOWS, assert_problem, assert_shows};
 
 async fn get(desk: &Desk, path: &str) -> Value {
     let answer = desk.call("GET", path).send().await;
@@ -75,6 +76,21 @@ async fn lists_are_paged_with_cursors() {
     assert_eq!(audit["actions"].as_array().unwrap().len(), 2);
     let rest = get(&desk, &format!("audit?limit=2&before={}", audit["next"])).await;
     assert_eq!((rest["actions"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null));
+}
+
+#[tokio::test]
+async fn requests_are_told_where_they_are_counted() {
+    let desk = Desk::start().await;
+    let [ada, bob] = [desk.user("ada", WINDOWS).await, desk.user("bob", WINDOWS).await];
+    let at = desk.sessions.now();
+    let seen = Seen { handle: ada.clone(), at, expires_at: at + Duration::from_secs(60), requests: 41 };
+    desk.sessions.store().registry().unwrap().seen(&[seen]).await.unwrap();
+    assert_eq!(get(&desk, &format!("sessions/{ada}")).await["session"]["requests"], 41);
+    assert_eq!(get(&desk, &format!("sessions/{bob}")).await["session"]["requests"], 0);
+    desk.sign_in().await;
+    assert_shows(&desk.get(&format!("/admin/sessions/{ada}")).await, 200, "<dt>Requests</dt><dd>41</dd>");
+    let uncounted = desk.get(&format!("/admin/sessions/{bob}")).await;
+    assert!(uncounted.status == 200 && !uncounted.text().contains("Requests"), "nobody counts");
 }
 
 #[tokio::test]

@@ -143,8 +143,12 @@ impl Both {
             }
             11 => self.align().await,
             12 => {
-                let seen =
-                    Seen { handle: handle(self.any_handle()), at: now, expires_at: now + Duration::from_secs(9) };
+                let seen = Seen {
+                    handle: handle(self.any_handle()),
+                    at: now,
+                    expires_at: now + Duration::from_secs(9),
+                    requests: self.dice.roll(3),
+                };
                 let step = format!("seen {}", seen.handle);
                 both!(self, step, |store| store.seen(std::slice::from_ref(&seen)).await.unwrap());
                 step
@@ -223,6 +227,7 @@ impl Both {
             authenticated_at: None,
             last_seen_at: now,
             expires_at: now + Duration::from_secs(60),
+            requests: 0,
             ended: None,
         });
         let step = format!("align {name} {device:?}");

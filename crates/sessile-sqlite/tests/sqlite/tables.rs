@@ -1,7 +1,7 @@
 //! The tables: what others do with them, and which of others' are adopted.
 
 use rusqlite::OptionalExtension as _;
-use sessile_core::{Store as _, Written};
+use sessile_core::{Registry as _, Seen, Store as _, Written};
 use sessile_sqlite::SqliteStore;
 use sessile_testkit::contract::{key, record, signed_out};
 
@@ -133,6 +133,20 @@ async fn a_registry_made_by_others_is_adopted() {
     assert_eq!(devices(&store, "1e3").await.len(), 1);
     assert!(store.remove(&key("1000"), &signed_out()).await.unwrap());
     assert_eq!(ends(&store, "1e3").await, [(handle(1), signed_out())]);
+}
+
+#[tokio::test]
+async fn a_registry_without_a_count_of_requests_gets_one() {
+    let directory = Directory::new();
+    let old = open(&directory).await;
+    signed_in(&old, "a", "alice", 1).await;
+    drop(old);
+    directory.connection().execute_batch("ALTER TABLE sessions DROP COLUMN requests").unwrap();
+    let store = open(&directory).await;
+    let seen = Seen { handle: handle(1), at: at(60_000), expires_at: at(99_000), requests: 3 };
+    store.seen(&[seen.clone(), seen]).await.unwrap();
+    assert_eq!(devices(&store, "alice").await.remove(0).requests, 6);
+    assert_eq!(devices(&open(&directory).await, "alice").await.remove(0).requests, 6, "it is there already");
 }
 
 #[tokio::test]

@@ -191,16 +191,19 @@ pub async fn a_call_given_up_leaves_the_store_working(fixture: impl Fixture) {
 }
 
 /// Two instances with sessions in the stores under test, and their clock.
-async fn two_houses(fixture: &impl Fixture) -> ([Sessions; 2], ManualClock) {
+pub(super) async fn two_houses(
+    fixture: &impl Fixture,
+    settings: impl Fn(Config) -> Config,
+) -> ([Sessions; 2], ManualClock) {
     let clock = ManualClock::new(at(0));
     let config = || Config::new("a secret that is long enough to sign with").unwrap().clock(clock.clone());
-    let house = async || Sessions::new(fixture.open().await, config());
+    let house = async || Sessions::new(fixture.open().await, settings(config()));
     ([house().await, house().await], clock)
 }
 
 /// However many take a name, on whichever instance, one has it, and its time ends like a session's.
 pub async fn a_name_is_taken_once(fixture: impl Fixture) {
-    let (houses, clock) = two_houses(&fixture).await;
+    let (houses, clock) = two_houses(&fixture, |config| config).await;
     for name in ["a", "b", "'; DROP TABLE session; --", "a\0b", ""] {
         let mut racers = JoinSet::new();
         for racer in 0..8 {
@@ -218,7 +221,7 @@ pub async fn a_name_is_taken_once(fixture: impl Fixture) {
 }
 
 /// A request's head: a cookie, or none.
-struct Head(Option<String>);
+pub(super) struct Head(pub(super) Option<String>);
 
 impl RequestHead for Head {
     fn header(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
@@ -226,14 +229,14 @@ impl RequestHead for Head {
     }
 }
 
-fn cookie(set_cookie: Option<SetCookie>) -> Option<String> {
+pub(super) fn cookie(set_cookie: Option<SetCookie>) -> Option<String> {
     set_cookie.and_then(|cookie| cookie.header_value().split(';').next().map(str::to_owned))
 }
 
 /// Of many requests that take the same entry, on two instances, one gets past its `save`, and can then sign somebody in.
 /// Those that take others are not disturbed.
 pub async fn an_entry_is_taken_once_and_before_anything_else_happens(fixture: impl Fixture) {
-    let (houses, _) = two_houses(&fixture).await;
+    let (houses, _) = two_houses(&fixture, |config| config).await;
     for round in 0..20 {
         let exchange = houses[0].begin(&Head(None));
         let entries: std::collections::BTreeMap<String, u32> =

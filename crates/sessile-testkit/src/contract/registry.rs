@@ -120,6 +120,7 @@ pub async fn a_sign_in_writes_the_session_and_its_device(fixture: impl Fixture) 
             authenticated_at: Some(at(5)),
             last_seen_at: at(5),
             expires_at: later(),
+            requests: 0,
             ended: None,
         };
         assert_eq!(devices, [expected]);
@@ -418,7 +419,12 @@ pub async fn uses_are_recorded_and_revive_nothing(fixture: impl Fixture) {
     sign_in(registry, "a", "alice", 1, 0).await;
     sign_in(registry, "b", "alice", 2, 0).await;
     assert!(store.remove(&key("b"), &signed_out()).await.unwrap());
-    let seen = |number, millis| Seen { handle: handle(number), at: at(millis), expires_at: at(millis + 3_600_000) };
+    let seen = |number, millis| Seen {
+        handle: handle(number),
+        at: at(millis),
+        expires_at: at(millis + 3_600_000),
+        requests: 0,
+    };
     registry.seen(&[]).await.unwrap();
     registry.seen(&[seen(1, 60_000), seen(2, 60_000), seen(3, 60_000)]).await.unwrap();
     registry.seen(&[seen(1, 30_000)]).await.unwrap();
@@ -546,6 +552,7 @@ pub(super) fn foreign(owner: &str, number: usize, millis: u64) -> Device {
         authenticated_at: None,
         last_seen_at: at(millis),
         expires_at: later(),
+        requests: 0,
         ended: None,
     }
 }

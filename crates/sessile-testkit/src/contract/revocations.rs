@@ -63,7 +63,7 @@ async fn race<S: Store>([one, other]: [Arc<S>; 2], number: usize) {
                 1 => drop(store.touch(&key, at(0), later()).await.unwrap()),
                 2 | 3 => drop(store.rotate(&key, &to, &read).await.unwrap()),
                 4 => {
-                    let seen = Seen { handle: handle(number), at: at(1), expires_at: later() };
+                    let seen = Seen { handle: handle(number), at: at(1), expires_at: later(), requests: 1 };
                     registry(&store).seen(&[seen]).await.unwrap();
                     drop(load(&*store, &name).await);
                 }

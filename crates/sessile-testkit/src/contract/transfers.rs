@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sessile_core::{
-    CutOff, Device, DeviceFacts, Ending, Fate, Imported, MemoryStore, Page, Piece, Place, Registry, SignIn, SignedIn,
-    Store, StoreKey, Transfer, UserId, Written,
+    CutOff, Device, DeviceFacts, Ending, Fate, Imported, MemoryStore, Page, Piece, Place, Registry, Seen, SignIn,
+    SignedIn, Store, StoreKey, Transfer, UserId, Written,
 };
 
 use super::registry::{handle, revoked, session_of};
@@ -100,6 +100,8 @@ async fn filled(store: &impl Store) {
     assert_eq!(store.rotate(&key("before"), &key("after"), &moving).await.unwrap(), Written::Done);
     let ended = registry.revoke_all(&"dave".into(), Some(&handle(6)), &revoked(2_000)).await.unwrap();
     assert_eq!(ended.len(), 1);
+    let used = |number, requests| Seen { handle: handle(number), at: at(0), expires_at: later(), requests };
+    registry.seen(&[used(1, 7), used(2, 3)]).await.unwrap();
     // Another program signed erin out and frank in, in the same session.
     let device = Device { handle: handle(9), owner: "frank".into(), ..device(9) };
     assert!(registry.align(&key("shared"), Some(&device), at(3_000)).await.is_ok());
@@ -116,6 +118,7 @@ fn device(number: u8) -> Device {
         authenticated_at: Some(at(number.into())),
         last_seen_at: at(number.into()),
         expires_at: later(),
+        requests: number.into(),
         ended: None,
     }
 }

@@ -4,7 +4,7 @@ use super::{in_ms, shown};
 use crate::settings::declared::{Declared, Kind};
 use crate::{AtLimit, Enforcement, RecordIp};
 
-pub(super) static DECLARED: [Declared; 9] = [
+pub(super) static DECLARED: [Declared; 10] = [
     Declared {
         path: "registry.max_sessions_per_user",
         variable: "MAX_SESSIONS_PER_USER",
@@ -67,6 +67,16 @@ pub(super) static DECLARED: [Declared; 9] = [
         example: "true",
         secret: false,
         show: |values| values.record_user_agent.to_string(),
+    },
+    Declared {
+        path: "registry.count_requests",
+        variable: "SESSION_COUNT_REQUESTS",
+        kind: Kind::Word(&["true", "false"], |values, word| values.count_requests = word == "true"),
+        help: "Whether the registry says how many requests used each session. They are counted in memory and written \
+               along with the time of the last use.",
+        example: "false",
+        secret: false,
+        show: |values| values.count_requests.to_string(),
     },
     Declared {
         path: "limits.mode",

@@ -314,6 +314,8 @@ pub(super) struct SessionShape {
     last_seen_at: String,
     #[schema(format = DateTime)]
     expires_at: String,
+    /// How many requests used it, as far as they are counted and written down; 0 where they are not.
+    requests: u64,
     #[schema(format = DateTime)]
     ended_at: Option<String>,
     /// Why it ended, in words for people.
@@ -336,6 +338,7 @@ impl SessionShape {
             authenticated_at: device.authenticated_at.map(time::text),
             last_seen_at: time::text(device.last_seen_at),
             expires_at: time::text(device.expires_at),
+            requests: device.requests,
             ended_at: device.ended.as_ref().map(|ending| time::text(ending.at)),
             reason: device.ended.as_ref().and_then(|ending| text(&ending.reason)),
         }
