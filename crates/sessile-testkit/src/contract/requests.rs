@@ -1,12 +1,15 @@
 //! How many requests used a session: counted only where that is asked for, added up over all instances, and never a reason
 //! for a row to be there. A store without a registry is not asked.
 
-use sessile_core::{Device, Page, Registry, Search, Seen, Sessions};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sessile_core::{Device, Fate, Page, Registry, Search, Seen, Sessions, SignedIn, Store};
 use tokio::task::JoinSet;
 
 use super::crowd::{Head, cookie, two_houses};
 use super::registry::{handle, plain_sign_in, revoked, session_of};
-use super::{Fixture, at, key, later};
+use super::{Fixture, at, key};
 
 /// Everybody's sessions, once both instances have written what they gathered.
 async fn written(houses: &[Sessions; 2]) -> Vec<Device> {
@@ -33,7 +36,7 @@ async fn visit(sessions: &Sessions, cookie: &Option<String>) {
 
 async fn sign_in(registry: &dyn Registry, name: &str, number: usize) {
     let answer = registry.sign_in(None, &key(name), &session_of("alice", number, 0), &plain_sign_in()).await.unwrap();
-    assert_eq!(answer, sessile_core::SignedIn::Done(Vec::new()));
+    assert_eq!(answer, SignedIn::Done(Vec::new()));
 }
 
 /// What the registry says of this session, alive or not.
@@ -57,7 +60,7 @@ pub async fn requests_are_counted_where_that_is_asked_for(fixture: impl Fixture)
         let browser = signed_in(&houses[0], &user).await;
         for round in 0..9 {
             visit(&houses[round % 2], &browser).await;
-            clock.advance(std::time::Duration::from_secs(8));
+            clock.advance(Duration::from_secs(8));
         }
         let devices = written(&houses).await;
         let device = devices.iter().find(|device| device.owner.as_str() == user).unwrap();
@@ -68,8 +71,8 @@ pub async fn requests_are_counted_where_that_is_asked_for(fixture: impl Fixture)
 
 /// However often instances tell, at once and in any order, nothing is lost and times move forward only.
 pub async fn requests_of_all_instances_add_up(fixture: impl Fixture) {
-    let store = std::sync::Arc::new(fixture.open().await);
-    let Some(registry) = sessile_core::Store::registry(&*store) else { return };
+    let store = Arc::new(fixture.open().await);
+    let Some(registry) = store.registry() else { return };
     sign_in(registry, "a", 1).await;
     sign_in(registry, "b", 2).await;
     registry.seen(&[seen(1, 60_000, 2), seen(2, 1, 0), seen(1, 30_000, 3)]).await.unwrap();
@@ -79,9 +82,9 @@ pub async fn requests_of_all_instances_add_up(fixture: impl Fixture) {
     assert_eq!(device(registry, 2).await.unwrap().requests, 0);
     let mut racers = JoinSet::new();
     for racer in 0..8 {
-        let store = if racer % 2 == 0 { store.clone() } else { std::sync::Arc::new(fixture.open().await) };
+        let store = if racer % 2 == 0 { store.clone() } else { Arc::new(fixture.open().await) };
         racers.spawn(async move {
-            let registry = sessile_core::Store::registry(&*store).unwrap();
+            let registry = store.registry().unwrap();
             for round in 0..5 {
                 let both = [seen(1, 70_000 + round, 1), seen(2, 70_000 + round, 2)];
                 let order = if racer % 3 == 0 { [1, 0] } else { [0, 1] };
@@ -98,13 +101,13 @@ pub async fn requests_of_all_instances_add_up(fixture: impl Fixture) {
 /// changes neither the end nor any time.
 pub async fn an_end_keeps_the_count(fixture: impl Fixture) {
     let store = fixture.open().await;
-    let Some(registry) = sessile_core::Store::registry(&store) else { return };
+    let Some(registry) = store.registry() else { return };
     sign_in(registry, "a", 1).await;
     registry.seen(&[seen(1, 1_000, 5)]).await.unwrap();
     let mut again = session_of("alice", 1, 2_000);
     again.revision = super::found(&store, "a").await.revision;
     let answer = registry.sign_in(Some(&key("a")), &key("b"), &again, &plain_sign_in()).await.unwrap();
-    assert_eq!(answer, sessile_core::SignedIn::Done(Vec::new()));
+    assert_eq!(answer, SignedIn::Done(Vec::new()));
     assert_eq!(device(registry, 1).await.unwrap().requests, 5);
     registry.seen(&[seen(1, 3_000, 1)]).await.unwrap();
     assert!(registry.revoke(&"alice".into(), &handle(1), &revoked(4_000)).await.unwrap().is_some());
@@ -117,14 +120,14 @@ pub async fn an_end_keeps_the_count(fixture: impl Fixture) {
 /// Requests that are told of a session which is gone, or never was, bring nothing back.
 pub async fn a_count_revives_and_creates_nothing(fixture: impl Fixture) {
     let store = fixture.open().await;
-    let Some(registry) = sessile_core::Store::registry(&store) else { return };
+    let Some(registry) = store.registry() else { return };
     sign_in(registry, "a", 1).await;
     assert!(registry.revoke(&"alice".into(), &handle(1), &revoked(1)).await.unwrap().is_some());
+    let ended = device(registry, 1).await.unwrap();
     registry.seen(&[seen(1, 9_000, 3), seen(2, 9_000, 3)]).await.unwrap();
+    assert_eq!(device(registry, 1).await.unwrap(), Device { requests: 3, ..ended });
     assert!(super::load(&store, "a").await.is_none());
+    assert!(matches!(store.fate(&key("a")).await.unwrap(), Some(Fate::Ended(_, ending)) if ending == revoked(1)));
     assert!(registry.list(&"alice".into(), at(0), &Page::first(9)).await.unwrap().is_empty());
-    assert!(device(registry, 2).await.is_none());
-    let search = Search::default();
-    assert_eq!(registry.count(&search, at(0)).await.unwrap(), 1);
-    assert!(later() > at(9_000), "and none of it because it had expired");
+    assert_eq!((device(registry, 2).await, registry.count(&Search::default(), at(0)).await.unwrap()), (None, 1));
 }
