@@ -164,7 +164,7 @@ impl RedisStore {
             return Ok(None);
         }
         let entry = self.entry(home, handle).await?;
-        if self.depart(home, handle, key, (at, &row.rev), &tx, true).await? != Word::Done {
+        if self.depart(home, handle, key, (at, &row.rev), &tx, None).await? != Word::Done {
             self.link.run(&LIFT, &place.keys(), &[tx, place.member.clone()]).await?;
             return Ok(None);
         }

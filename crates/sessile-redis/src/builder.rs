@@ -3,18 +3,30 @@
 use std::fmt;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClient;
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates};
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates,
+};
 use sessile_core::Error;
 
 use crate::RedisStore;
 use crate::failure::Failure;
-use crate::link::{Link, Replicas, Road};
+use crate::lane::Lane;
+use crate::link::{Link, within};
+use crate::replicas::{Replicas, Waiting};
+use crate::road::Road;
 use crate::server::Server;
 
 /// How often a cluster's client follows a key that moved, or tries another server, before it gives up.
 const CLUSTER_RETRIES: u32 = 4;
+
+/// How long a connection on which nothing happens is trusted, how long one on which something was sent and nobody
+/// confirms that it came, and how often the first is asked about after that.
+const QUIET: Duration = Duration::from_secs(10);
+const UNCONFIRMED: Duration = Duration::from_secs(15);
+const AGAIN: Duration = Duration::from_secs(3);
 
 /// Settings of a [`RedisStore`]; made by [`RedisStore::builder`].
 #[derive(Clone)]
@@ -84,7 +96,7 @@ impl RedisBuilder {
     /// Connects, and looks at the server's settings.
     ///
     /// # Errors
-    /// When the settings are wrong, the server cannot be reached, or may throw live sessions away.
+    /// When the settings are wrong, the server cannot be reached, is a replica, or may throw live sessions away.
     ///
     /// # Panics
     /// Outside a tokio runtime. For `rediss://` when several cryptography providers of `rustls` are compiled in and the
@@ -96,58 +108,52 @@ impl RedisBuilder {
             ));
         }
         let addresses = Addresses::parse(&self.url)?;
-        let waiting = match self.wait_replicas {
-            Some(replicas) => Some((self.road(&addresses).await?, replicas)),
-            None => None,
-        };
-        let link = Link { road: self.road(&addresses).await?, waiting, patience: self.response_timeout };
+        let patience = self.response_timeout;
+        let waiting = self.wait_replicas.map(|replicas| {
+            let lane = Lane::new(Opener::new(&self, &addresses, patience + replicas.timeout));
+            Waiting::new(lane, replicas, patience)
+        });
+        let lane = Lane::new(Opener::new(&self, &addresses, patience));
+        lane.road().await.map_err(Failure::at_start)?;
+        let link = Link { lane, waiting, patience, is_cluster: addresses.cluster };
         let server = Server::look(&link, addresses.shown()).await?;
         server.refuse_eviction(self.allow_eviction)?;
         RedisStore::new(link, server, &self.prefix)
     }
 
-    /// Speaks RESP3 where the server does.
-    async fn road(&self, addresses: &Addresses) -> Result<Road, Error> {
-        match self.road_with(addresses, ProtocolVersion::RESP3).await {
-            Err(Failure::Redis(error)) if !error.is_io_error() => {
-                Ok(self.road_with(addresses, ProtocolVersion::RESP2).await?)
-            }
-            road => Ok(road?),
-        }
-    }
-
-    async fn road_with(&self, addresses: &Addresses, protocol: ProtocolVersion) -> Result<Road, Failure> {
-        if addresses.cluster { self.cluster(addresses, protocol).await } else { self.server(addresses, protocol).await }
-    }
-
     async fn server(&self, addresses: &Addresses, protocol: ProtocolVersion) -> Result<Road, Failure> {
         let mut info = addresses.nodes[0].clone();
         let settings = info.redis_settings().clone().set_protocol(protocol);
-        info = info.set_redis_settings(settings);
+        info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
         let client = match self.certificates() {
             Some(certificates) if is_tls(&info) => Client::build_with_tls(info, certificates)?,
             _ => Client::open(info)?,
         };
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(self.response_timeout))
-            .set_number_of_retries(2)
-            .set_max_delay(Duration::from_millis(500));
-        let connecting = ConnectionManager::new_with_config(client, config);
-        let limit = self.connect_timeout * 3;
-        let connected = tokio::time::timeout(limit, connecting).await.map_err(|_| Failure::Slow(limit))?;
-        Ok(Road::Server(connected?))
+        // Whoever asks knows how long to wait for an answer.
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(None);
+        let limit = self.connect_timeout;
+        within(limit, async {
+            Road::to_server(client.get_multiplexed_async_connection_with_config(&config).await?).await
+        })
+        .await
     }
 
-    async fn cluster(&self, addresses: &Addresses, protocol: ProtocolVersion) -> Result<Road, Failure> {
+    async fn cluster(
+        &self,
+        addresses: &Addresses,
+        protocol: ProtocolVersion,
+        patience: Duration,
+    ) -> Result<Road, Failure> {
         let mut builder = ClusterClient::builder(addresses.nodes.clone())
             .use_protocol(protocol)
             .retries(CLUSTER_RETRIES)
             .min_retry_wait(50)
             .max_retry_wait(500)
             .connection_timeout(self.connect_timeout)
-            .response_timeout(self.response_timeout)
-            .overall_response_timeout(Some(self.response_timeout));
+            .response_timeout(patience)
+            .overall_response_timeout(Some(patience))
+            .tcp_settings(tcp_settings());
         if let Some(certificates) = self.certificates() {
             builder = builder.certs(certificates);
         }
@@ -167,11 +173,50 @@ impl fmt::Debug for RedisBuilder {
     }
 }
 
+/// Small commands are sent at once, and a server that is gone without a word is noticed.
+fn tcp_settings() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(QUIET).with_interval(AGAIN);
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let settings = settings.set_user_timeout(UNCONFIRMED);
+    settings
+}
+
+/// Opens roads, again and again.
+pub(crate) struct Opener {
+    settings: RedisBuilder,
+    addresses: Addresses,
+    /// How long an answer of a cluster may take.
+    patience: Duration,
+}
+
+impl Opener {
+    fn new(settings: &RedisBuilder, addresses: &Addresses, patience: Duration) -> Self {
+        Self { settings: settings.clone(), addresses: addresses.clone(), patience }
+    }
+
+    /// Speaks RESP3 where the server does.
+    pub(crate) async fn open(&self) -> Result<Road, Failure> {
+        match self.open_with(ProtocolVersion::RESP3).await {
+            Err(Failure::Redis(error)) if !error.is_io_error() => self.open_with(ProtocolVersion::RESP2).await,
+            road => road,
+        }
+    }
+
+    async fn open_with(&self, protocol: ProtocolVersion) -> Result<Road, Failure> {
+        match self.addresses.cluster {
+            true => self.settings.cluster(&self.addresses, protocol, self.patience).await,
+            false => self.settings.server(&self.addresses, protocol).await,
+        }
+    }
+}
+
 fn is_tls(info: &ConnectionInfo) -> bool {
     matches!(info.addr(), ConnectionAddr::TcpTls { .. })
 }
 
 /// Where to connect to.
+#[derive(Clone)]
 struct Addresses {
     nodes: Vec<ConnectionInfo>,
     cluster: bool,

@@ -4,12 +4,13 @@ use redis::{Cmd, Value};
 use sessile_core::{Device, DeviceFacts, End, EndedSession, Ending, Handle, UserId};
 
 use crate::failure::Failure;
+use crate::names::Home;
 use crate::time::from_millis;
 
 /// What is asked for, in this order.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "st", "key", "end", "owner", "made", "proof", "seen", "till", "ip", "ua", "dev", "how", "ps", "ended", "why",
-    "from", "auth", "moved", "reqs",
+    "from", "auth", "moved", "reqs", "to",
 ];
 
 /// A row of the registry.
@@ -18,6 +19,8 @@ pub(crate) struct Entry {
     pub(crate) device: Device,
     /// The session's key, after its end too; `None` where that lives on as another's.
     pub(crate) key: Option<String>,
+    /// It went on under this key, as another's.
+    pub(crate) to: Option<String>,
     /// It moved from this key, last.
     pub(crate) from: Option<String>,
     /// When it did.
@@ -63,7 +66,8 @@ impl Entry {
             Some(end) => Some(Ending { end, at: time(text("ended"))?, reason: boxed(text("why")) }),
             None => None,
         };
-        let (key, from, end) = (text("key"), text("from"), text("end").and_then(|end| end.parse().ok()));
+        let (key, to, from, end) =
+            (text("key"), text("to"), text("from"), text("end").and_then(|end| end.parse().ok()));
         let began = text("auth")?.parse().ok()?;
         let moved = text("moved").and_then(|at| at.parse().ok());
         let device = Device {
@@ -77,7 +81,12 @@ impl Entry {
             requests: text("reqs").and_then(|count| count.parse().ok()).unwrap_or_default(),
             ended,
         };
-        Some(Self { device, key, from, moved, end, pending: status == "pend", began })
+        Some(Self { device, key, to, from, moved, end, pending: status == "pend", began })
+    }
+
+    /// Whether it is this user's; others have theirs in the same partition.
+    pub(crate) fn is_of(&self, home: &Home) -> bool {
+        self.device.owner.as_str() == &*home.owner
     }
 
     pub(crate) fn is_active(&self) -> bool {

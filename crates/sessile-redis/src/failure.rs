@@ -7,11 +7,13 @@ use redis::{ErrorKind, ParsingError, RedisError};
 use sessile_core::Error;
 
 /// What may go wrong with one command.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Failure {
     Redis(RedisError),
     /// No answer within this time.
     Slow(Duration),
+    /// Who answers is not the primary.
+    Replica,
     /// An answer of another shape than asked for.
     Odd,
 }
@@ -19,7 +21,39 @@ pub(crate) enum Failure {
 impl Failure {
     /// The connection broke, so nobody knows whether the command ran.
     pub(crate) fn is_disconnect(&self) -> bool {
-        matches!(self, Self::Redis(error) if error.is_io_error() || error.is_connection_dropped())
+        let broke = |error: &RedisError| error.is_io_error() && !error.is_timeout() || error.is_connection_dropped();
+        matches!(self, Self::Redis(error) if broke(error))
+    }
+
+    /// No answer came in time.
+    pub(crate) fn is_slow(&self) -> bool {
+        match self {
+            Self::Slow(_) => true,
+            Self::Redis(error) => error.is_timeout(),
+            Self::Replica | Self::Odd => false,
+        }
+    }
+
+    /// The server says that it is not the one to ask, or not now.
+    pub(crate) fn is_not_ready(&self) -> bool {
+        use redis::ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
+        let kinds = [BusyLoading, MasterDown, ReadOnly].map(ErrorKind::Server);
+        matches!(self, Self::Redis(error) if kinds.contains(&error.kind()))
+    }
+
+    /// Another connection may lead to one who answers.
+    pub(crate) fn is_worth_another_road(&self) -> bool {
+        self.is_disconnect() || matches!(self, Self::Replica)
+    }
+
+    /// The same when a store is opened: a replica is then a wrong setting.
+    pub(crate) fn at_start(self) -> Error {
+        match self {
+            Self::Replica => Error::config(
+                "expected the address of a primary, found a replica, whose sessions may be over without its knowing; give an address that always leads to the primary",
+            ),
+            failure => failure.into(),
+        }
     }
 
     /// The server does not know the script: nothing ran.
@@ -44,6 +78,9 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Slow(limit) => Self::unavailable(format!("Redis did not answer within {limit:?}")),
+            Failure::Replica => Self::unavailable(
+                "expected the primary at the address of Redis, found a replica; see that the address leads to the primary",
+            ),
             Failure::Odd => Self::unavailable(
                 "expected an answer of Redis as this version writes it, found another; see whether another program writes under this prefix",
             ),

@@ -134,14 +134,16 @@ impl RedisStore {
         tx: &str,
         now: &str,
     ) -> Result<Vec<EndedSession>, Failure> {
+        // Who has no limit need not be told of the others.
+        let mut others = Vec::new();
         for _ in 0..TRIES {
-            let others = self.crowd(home, handle.as_str()).await?;
             let fixed = [handle.to_string(), tx.to_owned(), now.to_owned(), KEPT.to_string()];
             let arguments = [fixed.as_slice(), &others].concat();
             let answer = self.link.run(&ARRIVE, &home.keys(Some(handle.as_str()), &others), &arguments).await?;
             if answer.word != Word::Again {
                 return Ok(all_ended(&home.owner, &answer.rest));
             }
+            others = self.crowd(home, handle.as_str()).await?;
         }
         Err(Failure::Odd)
     }
@@ -193,7 +195,7 @@ impl RedisStore {
         Ok(is_stuck)
     }
 
-    /// Ends a session at its home, because it goes to another place with this move.
+    /// Ends a session at its home, because it goes to another place with this move, and under this key if not its own.
     pub(crate) async fn depart(
         &self,
         home: &Home,
@@ -201,7 +203,7 @@ impl RedisStore {
         from: &StoreKey,
         (now, read): (SystemTime, &str),
         tx: &str,
-        key_lives_on: bool,
+        to: Option<&StoreKey>,
     ) -> Result<Word, Error> {
         let arguments = [
             handle.to_string(),
@@ -211,7 +213,7 @@ impl RedisStore {
             tx.to_owned(),
             millis(now).to_string(),
             KEPT.to_string(),
-            i32::from(key_lives_on).to_string(),
+            to.map(|to| to.as_str().to_owned()).unwrap_or_default(),
         ];
         Ok(self.link.run(&DEPART, &home.keys(Some(handle.as_str()), &[]), &arguments).await?.word)
     }
@@ -238,5 +240,13 @@ impl RedisStore {
         let arguments = [format!("{}:{}", device.handle, device.owner), pointer_kept(now, end).to_string()];
         self.link.run(&NOTE, &[self.names.provider(provider_session)], &arguments).await?;
         Ok(())
+    }
+
+    /// The same for a session that is there, which may last longer now.
+    pub(crate) async fn hold_provider(&self, home: &Home, handle: &Handle, now: i64, end: i64) -> Result<(), Error> {
+        match self.entry(home, handle).await? {
+            Some(entry) => self.note_provider(&entry.device, now, end).await,
+            None => Ok(()),
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use sessile_core::{
-    CutOff, Device, Ending, Error, Imported, Piece, Place as Page, Record, StoreKey, Transfer, UserId, Written,
+    Device, Ending, Error, Imported, Piece, Place as Page, Record, StoreKey, Transfer, UserId, Written,
 };
 
 use crate::RedisStore;
@@ -54,7 +54,7 @@ impl RedisStore {
                 None => self.take_live(key.as_ref(), device, now).await,
             },
             Piece::OwnerCutOff(owner, before) => self.take_owner_cut_off(owner, *before).await,
-            Piece::CutOff(CutOff { before, .. }, ending) => self.cut_everyone_off(millis(*before), ending).await,
+            Piece::CutOff(cut_off, ending) => self.cut_everyone_off(*cut_off, ending).await,
             Piece::Moved(from, to, at) => self.take_move(from, to, *at, now).await,
         }
     }
@@ -77,7 +77,9 @@ impl RedisStore {
 
     async fn take_ended(&self, key: Option<&StoreKey>, device: &Device, ending: &Ending) -> Result<bool, Error> {
         let (home, now) = (self.names.home(device.owner.as_str()), millis(ending.at));
-        self.take_handle(device, now, now).await?;
+        if self.take_handle(device, now, now).await? == Word::Stale {
+            return Ok(false);
+        }
         let is_new = match self.entry(&home, &device.handle).await? {
             Some(_) => self.end(&home, &device.handle, ending, Only::default()).await?.is_some(),
             None => self.write_history(&home, key, device, ending).await?,
@@ -158,7 +160,9 @@ impl RedisStore {
         device: &Device,
         now: SystemTime,
     ) -> Result<bool, Error> {
-        self.take_handle(device, millis(now), row.end).await?;
+        if self.take_handle(device, millis(now), row.end).await? == Word::Stale {
+            return Ok(false);
+        }
         self.note_provider(device, millis(now), row.end).await?;
         let (tx, source) = (self.nonce(), source_at_key(key));
         let arrival = Arrival {

@@ -54,6 +54,15 @@ pub(crate) fn slot_of(name: &str) -> u16 {
     u16::try_from(slot(tag)).unwrap_or_default()
 }
 
+/// What is written, before replicas are waited for, where this name of ours is: in a cluster in its partition.
+pub(crate) fn note_of(name: &str, is_cluster: bool) -> String {
+    let (prefix, rest) = name.split_once('{').unwrap_or((name, ""));
+    match rest.split_once('}').filter(|_| is_cluster) {
+        Some((tag, _)) => format!("{prefix}{{{tag}}}:wait"),
+        None => format!("{prefix}wait"),
+    }
+}
+
 /// The partition that this text belongs to.
 pub(crate) fn partition(text: &str) -> usize {
     crc16(text) % PARTITIONS

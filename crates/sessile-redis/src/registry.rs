@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use sessile_core::{
-    Alignment, Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Search, Seen, SignIn, SignedIn,
-    StoreKey, Tidied, Tidy, UserId,
+    Alignment, CutOff, Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Search, Seen, SignIn,
+    SignedIn, StoreKey, Tidied, Tidy, UserId,
 };
 
 use crate::RedisStore;
@@ -64,7 +64,7 @@ impl Registry for RedisStore {
     async fn find(&self, owner: &UserId, handle: &Handle, now: SystemTime) -> Result<Option<Device>, Error> {
         let entry = self.entry(&self.names.home(owner.as_str()), handle).await?;
         let now = millis_up(now);
-        Ok(entry.filter(|entry| entry.is_alive(now) && entry.device.owner == *owner).map(|entry| entry.device))
+        Ok(entry.filter(|entry| entry.is_alive(now)).map(|entry| entry.device))
     }
 
     async fn history(&self, owner: &UserId, page: &Page) -> Result<Vec<Device>, Error> {
@@ -105,7 +105,7 @@ impl Registry for RedisStore {
     }
 
     async fn revoke_everyone(&self, before: SystemTime, ending: &Ending) -> Result<(), Error> {
-        self.cut_everyone_off(millis(before), ending).await.map(drop)
+        self.cut_everyone_off(CutOff { before, swept: false }, ending).await.map(drop)
     }
 
     async fn tidy(&self, tidy: &Tidy<'_>) -> Result<Tidied, Error> {

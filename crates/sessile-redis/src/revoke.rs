@@ -1,6 +1,6 @@
 //! Ending sessions: one, all of a user's, those of a provider's session, everyone's.
 
-use sessile_core::{EndedSession, Ending, Error, Handle, StoreKey};
+use sessile_core::{CutOff, EndedSession, Ending, Error, Handle, StoreKey};
 
 use crate::RedisStore;
 use crate::device::{all_ended, ended};
@@ -113,10 +113,11 @@ impl RedisStore {
         Ok(sessions)
     }
 
-    /// Says whether that is later than what was in force. Every partition has its own copy, so that a read finds it where the row is. It is in force when all have it.
-    pub(crate) async fn cut_everyone_off(&self, before: i64, ending: &Ending) -> Result<bool, Error> {
+    /// Says whether that is later than what was in force. Every partition has its own copy, so that a read finds it where
+    /// the row is. It is in force when all have it.
+    pub(crate) async fn cut_everyone_off(&self, cut_off: CutOff, ending: &Ending) -> Result<bool, Error> {
         let [how, at, why] = words(ending);
-        let arguments = [before.to_string(), how, at, why];
+        let arguments = [millis(cut_off.before).to_string(), how, at, why, i32::from(cut_off.swept).to_string()];
         let keys = (0..PARTITIONS).map(|partition| self.names.index(partition, "all"));
         let answers = self.link.all(keys, |link, key| {
             let arguments = arguments.clone();

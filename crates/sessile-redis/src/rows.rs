@@ -22,7 +22,7 @@ pub(crate) const LOOKS: usize = 20;
 const KEY_FIELDS: [&str; 14] =
     ["st", "key", "doc", "rev", "end", "tx", "src", "over", "owner", "handle", "claim", "to", "at", "out"];
 
-const HOME_FIELDS: [&str; 8] = ["st", "key", "doc", "rev", "end", "tx", "src", "kept"];
+const HOME_FIELDS: [&str; 9] = ["st", "key", "owner", "doc", "rev", "end", "tx", "src", "kept"];
 
 /// A session's row, and where it is.
 #[derive(Clone, Debug)]
@@ -196,7 +196,8 @@ impl RedisStore {
         let mut values = self.link.ask_together(&commands, &name).await?.into_iter();
         let (Some(device), Some(all)) = (values.next(), values.next()) else { return Err(Failure::Odd) };
         let mut fields = Fields::of(&HOME_FIELDS, device)?;
-        if fields.take("key").as_deref() != Some(key.as_str()) {
+        let is_its = fields.take("key").as_deref() == Some(key.as_str());
+        if !is_its || fields.take("owner").as_deref() != Some(&*lead.owner) {
             return Ok(None);
         }
         let is_here = match (fields.take("st").as_deref(), fields.waiting()) {

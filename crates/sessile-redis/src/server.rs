@@ -1,13 +1,12 @@
 //! What the server says of itself: which one it is, what it does when its memory is full, and what it keeps when it dies.
 //! Managed services may not tell; then the log says so once.
 
-use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{Cmd, Value};
 use sessile_core::{Check, Error};
 use tracing::warn;
 
 use crate::failure::Failure;
-use crate::link::{Link, Road};
+use crate::link::Link;
 
 /// What a server does that loses nothing which it acknowledged.
 const EVERY_WRITE: &str = "append-only file, flushed with every write";
@@ -26,12 +25,7 @@ impl Server {
     /// Asks every primary. One that may not be asked is not a failure.
     pub(crate) async fn look(link: &Link, address: String) -> Result<Self, Error> {
         let info = told(link, redis::cmd("INFO").arg("server").to_owned()).await?;
-        let settings = match told(link, redis::cmd("CONFIG").arg("GET").arg("*").to_owned()).await {
-            Ok(settings) => settings,
-            Err(failure @ (Failure::Slow(_) | Failure::Odd)) => return Err(failure.into()),
-            Err(failure) if failure.is_disconnect() => return Err(failure.into()),
-            Err(_) => Vec::new(),
-        };
+        let settings = [settings(link, "maxmemory-policy").await?, settings(link, "append*").await?].concat();
         let eviction = values(&settings, "maxmemory-policy");
         if eviction.is_empty() {
             warn!(
@@ -84,22 +78,25 @@ impl Server {
     }
 }
 
+/// Settings of every primary whose names fit; nothing where they are not told.
+async fn settings(link: &Link, names: &str) -> Result<Vec<String>, Failure> {
+    match told(link, redis::cmd("CONFIG").arg("GET").arg(names).to_owned()).await {
+        Err(Failure::Redis(error)) if error.is_io_error() || error.is_connection_dropped() => Err(error.into()),
+        Err(Failure::Redis(_)) => Ok(Vec::new()),
+        settings => settings,
+    }
+}
+
 /// What every primary answers, as all the texts in it, in order.
 async fn told(link: &Link, command: Cmd) -> Result<Vec<String>, Failure> {
-    let value = match link.road.clone() {
-        Road::Server(_) => link.ask(command).await?,
-        Road::Cluster(mut connection) => {
-            let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-            connection.route_command(command, everywhere).await?
-        }
-    };
+    let value = link.ask_primaries(command).await?;
     let mut texts = Vec::new();
     gather(&value, &mut texts);
     Ok(texts)
 }
 
 /// Names and values follow each other, however the protocol and the number of servers wrap them.
-fn gather(value: &Value, texts: &mut Vec<String>) {
+pub(crate) fn gather(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| gather(value, texts)),
         Value::Map(pairs) => pairs.iter().for_each(|(name, value)| {
@@ -110,7 +107,7 @@ fn gather(value: &Value, texts: &mut Vec<String>) {
     }
 }
 
-fn values(texts: &[String], name: &str) -> Vec<String> {
+pub(crate) fn values(texts: &[String], name: &str) -> Vec<String> {
     texts.windows(2).filter(|pair| pair[0] == name).map(|pair| pair[1].clone()).collect()
 }
 

@@ -132,7 +132,7 @@ impl RedisStore {
             Place::Key { .. } => self.leave_for(from, to, record, tx).await,
             Place::Home { home, handle, claim, .. } => {
                 let read = revision_read(record);
-                let left = self.depart(home, handle, from, (record.seen_at, &read), tx, false).await?;
+                let left = self.depart(home, handle, from, (record.seen_at, &read), tx, Some(to)).await?;
                 if left == Word::Done {
                     self.note_move(from, claim, to, millis(record.seen_at)).await?;
                 }

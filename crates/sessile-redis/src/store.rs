@@ -113,8 +113,10 @@ impl RedisStore {
         format!("{}{}", self.instance, self.writes.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The user's device of this handle.
     pub(crate) async fn entry(&self, home: &Home, handle: &Handle) -> Result<Option<Entry>, Failure> {
-        Entry::of(handle, self.link.ask(crate::device::read(&home.device(handle.as_str()))).await?)
+        let entry = Entry::of(handle, self.link.ask(crate::device::read(&home.device(handle.as_str()))).await?)?;
+        Ok(entry.filter(|entry| entry.is_of(home)))
     }
 
     /// Whether a key that leads to a device is free.
@@ -150,19 +152,22 @@ impl RedisStore {
         for name in [self.names.key(key).name, self.names.handle(handle)] {
             self.link.run(&HOLD, &[name], &plain).await?;
         }
+        self.hold_provider(home, handle, now, end).await?;
         let said = [ttl, "kept".into(), (end + KEPT).to_string()];
         self.link.run(&HOLD, &[home.device(handle.as_str())], &said).await?;
         Ok(())
     }
 
     /// The keys and the name in the index that a script on this row takes.
-    pub(crate) fn row_keys(&self, key: &StoreKey, row: &Row) -> ([String; 2], String) {
+    pub(crate) fn row_keys(&self, key: &StoreKey, row: &Row) -> (Vec<String>, String) {
         match &row.place {
             Place::Key { .. } => {
                 let place = self.names.key(key);
-                ([place.name, place.ends], place.member)
+                (vec![place.name, place.ends], place.member)
             }
-            Place::Home { home, handle, .. } => ([home.device(handle.as_str()), home.ends()], format!("d:{handle}")),
+            Place::Home { home, handle, .. } => {
+                (vec![home.device(handle.as_str()), home.ends(), home.live()], format!("d:{handle}"))
+            }
         }
     }
 
@@ -196,6 +201,18 @@ impl RedisStore {
         let (keys, member) = self.row_keys(key, row);
         let arguments = [key.as_str().into(), now_up(seen_at), end.to_string(), row_kept(now, end).to_string(), member];
         Ok(written(&self.link.run(&TOUCH, &keys, &arguments).await?)?)
+    }
+
+    /// There is nothing to end. If that is because an earlier try ended it, the replicas have to have that, too.
+    async fn confirm_end(&self, key: &StoreKey) -> Result<bool, Error> {
+        if self.link.waiting.is_none() {
+            return Ok(false);
+        }
+        let place = self.names.key(key);
+        let (pointer, _) = self.pointer(&place).await?;
+        let device = |lead: Lead| self.names.home(&lead.owner).device(lead.handle.as_str());
+        let was_at = pointer.home.map_or(place.name, device);
+        safe(false, self.link.confirm(&was_at).await?)
     }
 
     /// Ends the row that was found, whoever's it is.
@@ -294,7 +311,7 @@ impl Store for RedisStore {
 
     async fn remove(&self, key: &StoreKey, ending: &Ending) -> Result<bool, Error> {
         for _ in 0..LOOKS {
-            let Some(row) = self.locate(key).await? else { return Ok(false) };
+            let Some(row) = self.locate(key).await? else { return self.confirm_end(key).await };
             if self.end_row(key, &row, ending).await?.is_some() {
                 return Ok(true);
             }
@@ -356,6 +373,9 @@ fn fate_of(key: &StoreKey, entry: Entry) -> Option<Fate> {
         return Some(Fate::Moved { to, at: from_millis(at) });
     }
     let ending = device.ended.filter(|_| is(&entry.key))?;
+    if let Some(to) = entry.to.as_deref().map(StoreKey::stored) {
+        return Some(Fate::Moved { to, at: ending.at });
+    }
     let session = sessile_core::EndedSession { handle: device.handle, owner: device.owner, ip: device.facts.ip };
     Some(Fate::Ended(session, ending))
 }

@@ -179,6 +179,7 @@ macro_rules! store_contract {
                 removing_a_session_ends_its_device_once
                 a_rotation_keeps_the_device
                 what_cannot_be_revoked_is_left_alone
+                no_other_user_ends_or_sees_a_session_by_its_handle
                 revoke_all_ends_every_session_of_one_owner
                 a_sign_in_from_before_a_revocation_is_refused
                 a_providers_session_ends_what_was_signed_in_from_it
@@ -231,6 +232,7 @@ macro_rules! store_contract {
                 an_export_tells_what_is_there
                 an_import_signs_nobody_out
                 an_import_twice_changes_nothing
+                a_cut_off_that_was_carried_out_arrives_as_such
                 what_ended_in_the_new_place_stays_ended
                 what_ended_during_an_export_does_not_live
                 an_end_in_the_old_place_reaches_the_new_one

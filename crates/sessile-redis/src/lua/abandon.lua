@@ -1,4 +1,5 @@
 -- It will not come. KEYS home. ARGV handle, tx.
+if is_anothers(DEVICE) then return 'away' end
 local r = call('HMGET', DEVICE, 'st', 'tx')
 if r[1] ~= 'pend' or r[2] ~= ARGV[2] then return 'away' end
 call('DEL', DEVICE)

@@ -3,6 +3,13 @@ local call = redis.call
 local function keep(name, ms)
   if call('PTTL', name) < tonumber(ms) then call('PEXPIRE', name, ms) end
 end
+-- A user's session is in the set of those that live, which lives at least as long: by that set a revocation finds it. It is
+-- the third key of a script on a row, if the row has a user.
+local function among_the_living(device, live, handle, ms)
+  if not live then return end
+  call('ZADD', live, call('HGET', device, 'made') or 0, handle)
+  keep(live, ms)
+end
 local function less(a, b) return tonumber(a) < tonumber(b) end
 -- Why a row may not be replaced by one who read this revision of it, if there is a reason.
 local function refusal(row, key, now, rev)

@@ -2,6 +2,7 @@
 local mode, handle, owner, auth, now, ends, ttl, kept, key, doc, rev, by, from, read, limit, deny, tx, src, made, proof, ip,
   agent, name, how, provider, seen, till, requests = unpack(ARGV, 1, 28)
 limit = tonumber(limit)
+if is_anothers(DEVICE) then return { 'gone' } end
 local r = call('HMGET', DEVICE, 'st', 'key', 'end', 'rev', 'by', 'made', 'how', 'ps')
 if r[1] and r[5] == by then return { 'done' } end
 local cut, all = call('ZSCORE', CUTS, owner), call('HGET', ALL, 'before')
@@ -29,12 +30,12 @@ end
 call('HSET', DEVICE, 'st', 'live', 'key', key, 'doc', doc, 'rev', rev, 'end', ends, 'by', by, 'owner', owner, 'made', made,
   'auth', auth, 'proof', proof, 'seen', seen, 'till', till, 'since', now, 'ip', ip, 'ua', agent, 'dev', name, 'how', how, 'ps', provider)
 if not r[1] and requests ~= '0' then call('HSET', DEVICE, 'reqs', requests) end
+if mode == 'move' then call('HSET', DEVICE, 'from', from, 'moved', now) end
 if not r[1] then call('HSET', DEVICE, 'kept', string.format('%.0f', tonumber(ends) + tonumber(kept))) end
-call('ZADD', LIVE, made, handle)
 call('ZADD', BORN, made, handle)
 call('ZADD', ENDS, ends, 'd:' .. handle)
 keep(DEVICE, ttl)
-keep(LIVE, ttl)
+among_the_living(DEVICE, LIVE, handle, ttl)
 if mode == 'pend' then
   call('HSET', DEVICE, 'st', 'pend', 'tx', tx, 'src', src, 'lim', limit)
   return { 'done' }

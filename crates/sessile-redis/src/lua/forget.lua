@@ -1,4 +1,5 @@
 -- KEYS home. ARGV handle, ended before. Answers what else speaks of it.
+if is_anothers(DEVICE) then return { 'away' } end
 local r = call('HMGET', DEVICE, 'st', 'ended', 'key', 'ps')
 if r[1] == 'live' or r[1] == 'pend' then return { 'away' } end
 if r[1] and not less(r[2], ARGV[2]) then return { 'away' } end

@@ -82,3 +82,23 @@ async fn a_primary_dies_during_traffic_and_what_was_signed_out_stays_out() {
         assert_eq!(found.is_some(), number % 2 == 1, "session {number}");
     }
 }
+
+/// A primary that hangs closes no connection. The cluster elects another, and the store finds it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_hangs_is_left_for_the_one_that_took_over() {
+    let mut cluster = Cluster::start();
+    let builder = RedisStore::builder(cluster.url()).response_timeout(Duration::from_millis(500));
+    let store = Arc::new(builder.connect().await.unwrap());
+    for number in 0..SESSIONS {
+        sign_in(&store, &format!("session {number}"), &format!("user {number}"), number).await;
+    }
+    let victim = (0..6).find(|server| cluster.is_primary(*server)).unwrap();
+    crate::roads::signal(&cluster.servers()[victim], "-STOP");
+    let begin = Instant::now();
+    for number in 0..SESSIONS {
+        while store.load(&key(&format!("session {number}")), now()).await.is_err() {
+            assert!(begin.elapsed() < Duration::from_secs(40), "session {number} cannot be read");
+        }
+        assert!(alive(&store, &format!("session {number}")).await, "session {number}");
+    }
+}

@@ -258,6 +258,26 @@ pub async fn what_cannot_be_revoked_is_left_alone(fixture: impl Fixture) {
     assert_eq!(history(registry, "alice").await[0].ended, Some(revoked(10)));
 }
 
+/// Of so many users, some share whatever a store divides its users into.
+pub async fn no_other_user_ends_or_sees_a_session_by_its_handle(fixture: impl Fixture) {
+    let store = fixture.open().await;
+    let Some(registry) = store.registry() else { return };
+    sign_in(registry, "a", "alice", 1, 0).await;
+    for number in 0..600 {
+        let mallory = format!("mallory {number}");
+        let (user, page) = (mallory.as_str().into(), Page::first(9));
+        let ended = registry.revoke(&user, &handle(1), &revoked(5)).await.unwrap();
+        assert_eq!(ended, None, "{mallory} ended alice's session");
+        assert_eq!(registry.find(&user, &handle(1), at(0)).await.unwrap(), None, "{mallory}");
+        assert_eq!(registry.history(&user, &page).await.unwrap(), [], "{mallory}");
+        let search = Search { owner: Some(user), handle: Some(handle(1)), ..Search::default() };
+        assert_eq!(registry.search(&search, at(0), &page).await.unwrap(), [], "{mallory}");
+    }
+    found(&store, "a").await;
+    assert_eq!(listed(registry, "alice").await, [handle(1)]);
+    assert_eq!(registry.revoke(&"alice".into(), &handle(1), &revoked(5)).await.unwrap(), Some(ended("alice", 1)));
+}
+
 /// All of one owner's, but for the one to keep, counted exactly; and nobody else's.
 pub async fn revoke_all_ends_every_session_of_one_owner(fixture: impl Fixture) {
     let store = fixture.open().await;

@@ -215,6 +215,14 @@ pub async fn an_import_signs_nobody_out(fixture: impl Fixture) {
     assert_eq!(sorted(&exported(&store, at(0), 3).await).len(), pieces.len());
 }
 
+/// What is to be ended because of it was, in the old place: nobody has to look again in the new one.
+pub async fn a_cut_off_that_was_carried_out_arrives_as_such(fixture: impl Fixture) {
+    let store = fixture.open().await;
+    let pieces = [Piece::CutOff(CutOff { before: at(0), swept: true }, revoked(0))];
+    assert_eq!(import(&store, &pieces).await, Imported { written: 1, present: 0 });
+    assert_eq!(sorted(&exported(&store, at(0), 10).await), sorted(&pieces));
+}
+
 /// An import that broke off is begun again.
 pub async fn an_import_twice_changes_nothing(fixture: impl Fixture) {
     let source = MemoryStore::new();

@@ -1,0 +1,105 @@
+//! How long the server keeps what belongs to a session: as long as the session may live, however much longer that became.
+
+use std::time::{Duration, SystemTime};
+
+use sessile_core::{DeviceFacts, Ending, Fate, Registry as _, SignIn, SignedIn, Store as _, Written};
+use sessile_redis::RedisStore;
+use sessile_testkit::redis::Server;
+
+use crate::sessions::{alive, handle_of, key, now, plain, session_of, sign_in, signed_out};
+
+fn far_away() -> SystemTime {
+    now() + Duration::from_secs(3_000 * 86_400)
+}
+
+async fn start() -> (Server, RedisStore) {
+    let server = Server::start();
+    let store = RedisStore::connect(server.url()).await.unwrap();
+    (server, store)
+}
+
+/// The name of a key that ends with this.
+fn name(server: &Server, end: &str) -> String {
+    let names = server.ask("KEYS *");
+    let name = names.lines().map(str::trim).find(|name| name.ends_with(end));
+    name.unwrap_or_else(|| panic!("expected a key that ends with {end}, found {names}")).to_owned()
+}
+
+/// For how long it is kept.
+fn kept(server: &Server, end: &str) -> Duration {
+    let answer = server.ask(&format!("PTTL {}", name(server, end)));
+    Duration::from_millis(answer.lines().next().unwrap().trim_start_matches(':').trim().parse().unwrap())
+}
+
+/// Signs the user in from a session of a provider.
+async fn sign_in_by_provider(store: &RedisStore, name: &str, owner: &str, number: usize) {
+    let provider_session = Some(format!("provider-{owner}").into());
+    let sign_in = SignIn { facts: DeviceFacts { provider_session, ..DeviceFacts::default() }, ..plain() };
+    let answer = store.sign_in(None, &key(name), &session_of(owner, number), &sign_in).await.unwrap();
+    assert_eq!(answer, SignedIn::Done(Vec::new()));
+}
+
+#[tokio::test]
+async fn whatever_prolongs_a_session_keeps_all_that_belongs_to_it() {
+    let (server, store) = start().await;
+    for (number, how) in ["touch", "update", "rotate", "sign-in"].into_iter().enumerate() {
+        sign_in_by_provider(&store, how, how, number).await;
+        let mut read = store.load(&key(how), now()).await.unwrap().unwrap();
+        read.expires_at = far_away();
+        let next = key(&format!("{how}-next"));
+        let written = match how {
+            "touch" => store.touch(&key(how), now(), far_away()).await.unwrap(),
+            "update" => store.update(&key(how), &read).await.unwrap(),
+            "rotate" => store.rotate(&key(how), &next, &read).await.unwrap(),
+            _ => match store.sign_in(Some(&key(how)), &next, &read, &plain()).await.unwrap() {
+                SignedIn::Done(_) => Written::Done,
+                other => panic!("{other:?}"),
+            },
+        };
+        assert_eq!(written, Written::Done, "{how}");
+        let (device, handle) = (format!(":d:{}", handle_of(number)), format!(":h:{}", handle_of(number)));
+        let lead = if how.len() > 6 || how == "rotate" { format!(":k:{how}-next") } else { format!(":k:{how}") };
+        for part in [format!(":l:{how}"), format!(":s:provider-{how}"), device, handle, lead] {
+            let (kept, least) = (kept(&server, &part), Duration::from_secs(2_999 * 86_400));
+            assert!(kept > least, "after a {how}, {part} is kept for {} days", kept.as_secs() / 86_400);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_set_of_live_sessions_that_was_lost_is_made_again_by_whoever_uses_one() {
+    let (server, store) = start().await;
+    for (number, how) in ["touch", "update", "rotate"].into_iter().enumerate() {
+        sign_in(&store, how, "alice", number).await;
+        server.ask(&format!("DEL {}", name(&server, ":l:alice")));
+        let (read, next) = (store.load(&key(how), now()).await.unwrap().unwrap(), key(&format!("{how}-next")));
+        let written = match how {
+            "touch" => store.touch(&key(how), now(), read.expires_at).await.unwrap(),
+            "update" => store.update(&key(how), &read).await.unwrap(),
+            _ => store.rotate(&key(how), &next, &read).await.unwrap(),
+        };
+        assert_eq!(written, Written::Done);
+        let ended = store.revoke_all(&"alice".into(), None, &signed_out()).await.unwrap();
+        assert_eq!(ended.len(), 1, "{how}");
+        assert!(!alive(&store, how).await && store.load(&next, now()).await.unwrap().is_none(), "{how}");
+    }
+}
+
+/// The key says where its session went in a step of its own. Whoever dies before it leaves that to the session.
+#[tokio::test]
+async fn a_key_whose_note_was_lost_is_known_to_have_moved_by_a_sign_in() {
+    for (number, owner) in ["alice", "bob"].into_iter().enumerate() {
+        let (server, store) = start().await;
+        sign_in(&store, "old", "alice", 0).await;
+        let read = store.load(&key("old"), now()).await.unwrap().unwrap();
+        let mut record = session_of(owner, number);
+        record.revision = read.revision;
+        let answer = store.sign_in(Some(&key("old")), &key("new"), &record, &plain()).await.unwrap();
+        assert_eq!(answer, SignedIn::Done(Vec::new()));
+        server.ask(&format!("HDEL {} to at", name(&server, ":k:old")));
+        let fate = store.fate(&key("old")).await.unwrap();
+        assert!(matches!(&fate, Some(Fate::Moved { to, .. }) if *to == key("new")), "{owner}: {fate:?}");
+        let ending = Ending { at: now(), ..signed_out() };
+        assert!(store.remove(&key("new"), &ending).await.unwrap());
+    }
+}
