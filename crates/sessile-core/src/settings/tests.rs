@@ -186,6 +186,24 @@ fn the_configuration_has_what_was_set() {
 }
 
 #[test]
+fn a_table_without_a_name_is_called_what_its_kind_usually_is() {
+    for (kind, name, table) in [
+        (None, None, "session"),
+        (Some("express"), None, "session"),
+        (Some("columns"), None, "sessions"),
+        (Some("columns"), Some("of_go"), "of_go"),
+    ] {
+        let set = [("table.kind", kind), ("table.name", name)];
+        let builder = Settings::builder().set("session.secret", SECRET);
+        let builder = set.into_iter().fold(builder, |builder, (path, value)| match value {
+            Some(value) => builder.set(path, value),
+            None => builder,
+        });
+        assert_eq!(builder.resolve().unwrap().table(), table);
+    }
+}
+
+#[test]
 fn one_wrong_value_is_told_with_its_source_what_was_expected_and_what_to_do() {
     for (path, written, told) in [
         ("session.profile", "rails", "expected default or express, found \"rails\""),

@@ -139,6 +139,23 @@ async fn a_request_tells_the_registry_whom_another_program_signed_in() {
     assert_eq!(known().await, ["bob logged_out"]);
 }
 
+/// Whatever an application keeps of its user in the data, and is told to keep there.
+#[tokio::test]
+async fn the_column_says_who_it_is_beside_a_user_key_too() {
+    let (_database, client, store) = start().await;
+    let sessions = Sessions::new(store, config().user_key("userId").unwrap());
+    let exchange = sessions.begin(&Head(None));
+    exchange.session().await.unwrap().sign_in("mallory").unwrap();
+    let cookie = exchange.finish().await.unwrap().unwrap();
+    let cookie = cookie.header_value().split(';').next().unwrap().to_owned();
+    let look = async || sessions.begin(&Head(Some(cookie.clone()))).session().await.unwrap().owner();
+    assert_eq!(look().await, Some("mallory".into()));
+    for (user, owner) in [(Some("bob"), Some("bob".into())), (None, None)] {
+        client.execute("UPDATE sessions SET user_id = $1", &[&user]).await.unwrap();
+        assert_eq!(look().await, owner);
+    }
+}
+
 #[tokio::test]
 async fn the_sweeper_follows_the_column_of_the_user() {
     let (_database, client, store) = start().await;
