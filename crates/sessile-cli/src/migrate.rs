@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
 use sessile::settings::Settings;
 use sessile::{Clock as _, PostgresStore, Registry as _, Store as _, SystemClock, TableKind, Tidied, Tidy, UserKeyFit};
 
@@ -40,24 +41,44 @@ async fn postgres(args: &MigrateArgs, url: &str, settings: &Settings) -> anyhow:
         Some(key) => signed_out_by(&store, key).await?,
         None => None,
     };
-    output::print(migration.sql())?;
+    say(args, migration.sql())?;
     if args.dry_run {
         ending.iter().for_each(|what| output::note(&format!("this would {what}")));
-        return Ok(());
+        return tell(args, json!({ "sql": migration.sql(), "done": false }));
     }
     if let Some(what) = ending {
         confirm::agreed(args.yes, &what)?;
     }
     migration.apply().await?;
+    let mut told = json!({ "sql": migration.sql(), "done": true });
     match (args.guard, args.unguard) {
         (true, _) => {
-            output::print("-- done: the guard is installed\n")?;
-            output::print(&look_back(&store, user_key).await?)
+            say(args, "-- done: the guard is installed\n")?;
+            let Tidied { ended, registered, removed, .. } = look_back(&store, user_key).await?;
+            let ended = ended.len();
+            say(
+                args,
+                &format!(
+                    "-- looked at all sessions: {registered} registered, {removed} that were over removed, {ended} ended in the registry\n"
+                ),
+            )?;
+            told["looked_back"] = json!({ "registered": registered, "removed": removed, "ended": ended });
         }
-        (_, true) => output::print("-- done: the guard is removed\n"),
-        _ if migration.sql().is_empty() => output::print("-- there is nothing to change\n"),
-        _ => output::print("-- done\n"),
+        (_, true) => say(args, "-- done: the guard is removed\n")?,
+        _ if migration.sql().is_empty() => say(args, "-- there is nothing to change\n")?,
+        _ => say(args, "-- done\n")?,
     }
+    tell(args, told)
+}
+
+/// To a person, at once.
+fn say(args: &MigrateArgs, text: &str) -> anyhow::Result<()> {
+    if args.output.json { Ok(()) } else { output::print(text) }
+}
+
+/// To a program, at the end.
+fn tell(args: &MigrateArgs, all: Value) -> anyhow::Result<()> {
+    if args.output.json { output::print_json(&all) } else { Ok(()) }
 }
 
 /// The registry believes the key from now on: it ends every session that has somebody else there, or nobody. In words what
@@ -83,25 +104,18 @@ async fn sqlite(args: &MigrateArgs, path: &Path, settings: &Settings) -> anyhow:
         bail!(Misused("expected postgres://…, found a SQLite file, which has neither guard nor time zone".into()));
     }
     if args.dry_run {
-        return output::print(
-            "-- a SQLite file is made with its tables when it is opened; there is no SQL to read first\n",
-        );
+        say(args, "-- a SQLite file is made with its tables when it is opened; there is no SQL to read first\n")?;
+        return tell(args, json!({ "sql": "", "done": false }));
     }
     let store = store::sqlite(path, settings).await?;
-    output::print(&format!("-- done: {}\n", store.description()))
+    say(args, &format!("-- done: {}\n", store.description()))?;
+    tell(args, json!({ "sql": "", "done": true }))
 }
 
 /// What the guard was not there to see: sessions that Express signed in before, and those that it brought back.
-async fn look_back(store: &PostgresStore, user_key: Option<&str>) -> anyhow::Result<String> {
+async fn look_back(store: &PostgresStore, user_key: Option<&str>) -> anyhow::Result<Tidied> {
     let all = Tidy { now: SystemClock.now(), history: Duration::MAX, user_key, limit: u32::MAX };
-    let Tidied { ended, registered, removed, .. } = store
-        .tidy(&all)
-        .await
-        .context("the sessions from before the guard could not be looked at; the sweeper will")?;
-    let ended = ended.len();
-    Ok(format!(
-        "-- looked at all sessions: {registered} registered, {removed} that were over removed, {ended} ended in the registry\n"
-    ))
+    store.tidy(&all).await.context("the sessions from before the guard could not be looked at; the sweeper will")
 }
 
 /// The settings, with what was typed. That has to be the application's, or its registry would follow another key, and its

@@ -78,10 +78,7 @@ async fn migrate_makes_the_columns_table_and_prints_it_first() {
     assert!(code == Some(2) && err.contains("set table.kind = \"columns\" for the application too"), "{err}");
 }
 
-/// As the help of `migrate --columns` says.
-#[tokio::test(flavor = "multi_thread")]
-async fn sessions_move_into_the_columns_table_and_stay_signed_in() {
-    let (from, to) = (Place::postgres().await, Place::columns().await);
+async fn sessions_move_and_stay_signed_in(from: &Place, to: &Place) {
     let demo = from.demo();
     let ada = Browser::new(&demo.url);
     assert_eq!(sign_in(&ada).await.status, 303);
@@ -95,6 +92,23 @@ async fn sessions_move_into_the_columns_table_and_stay_signed_in() {
     let moved = Browser::new(&demo.url);
     moved.set_cookie("sid", &ada.cookie("sid").unwrap());
     assert!(moved.get("/").send().await.text().contains("Ada Lovelace"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_move_into_the_columns_table_of_a_file() {
+    let to = Place::sqlite().with_table("columns");
+    sessions_move_and_stay_signed_in(&Place::postgres().await, &to).await;
+    let file = rusqlite::Connection::open(to.directory.0.join("x.sqlite")).unwrap();
+    let row = r#"SELECT user_id, "values" -> 'cookie' FROM sessions"#;
+    let row: (String, Option<String>) = file.query_row(row, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(row, ("ada".into(), None));
+}
+
+/// As the help of `migrate --columns` says.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_move_into_the_columns_table_and_stay_signed_in() {
+    let (from, to) = (Place::postgres().await, Place::columns().await);
+    sessions_move_and_stay_signed_in(&from, &to).await;
     let row = to.database.as_ref().unwrap().client().await;
     let row = row.query_one("SELECT user_id, values ? 'cookie' FROM sessions", &[]).await.unwrap();
     assert_eq!((row.get::<_, &str>(0), row.get::<_, bool>(1)), ("ada", false));

@@ -64,6 +64,22 @@ async fn migrate_looks_back_at_the_sessions_from_before_the_guard() {
     assert_eq!(left.iter().map(|row| (row.get(0), row.get(1))).collect::<Vec<(&str, &str)>>(), [("unseen", "alice")]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_is_told_what_a_migration_is_and_does() {
+    let place = Place::postgres().await;
+    let told = |more: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&place.prints(&[&["migrate", "--json"], more].concat())).unwrap()
+    };
+    let shown = told(&["--dry-run"]);
+    assert!(shown["sql"].as_str().unwrap().contains("CREATE TABLE") && shown["done"] == false, "{shown}");
+    assert_eq!(told(&[])["done"], true);
+    assert_eq!(told(&[]), serde_json::json!({ "sql": "", "done": true }));
+    let guarded = told(&["--guard", "--user-key", "userId"]);
+    assert_eq!(guarded["looked_back"], serde_json::json!({ "registered": 0, "removed": 0, "ended": 0 }));
+    let file = Place::sqlite();
+    assert_eq!(file.prints(&["migrate", "--json"]), "{\"done\":true,\"sql\":\"\"}\n");
+}
+
 /// The demo's users are under no key of the document but Sessile's own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_key_that_signs_people_out_is_refused_or_asked_about() {
