@@ -196,6 +196,9 @@ pub(crate) async fn sqlite(path: &Path, settings: &Settings) -> Result<SqliteSto
 
 fn sqlite_builder(path: &Path, settings: &Settings) -> SqliteBuilder {
     let mut builder = SqliteStore::builder(path).table(settings.table());
+    if let Some(kind) = settings.table_kind() {
+        builder = builder.table_kind(kind);
+    }
     if let Some(registry) = settings.registry() {
         builder = builder.registry(registry);
     }
