@@ -96,6 +96,11 @@ impl Columns {
         }
     }
 
+    /// How the other program writes, behind the word for it.
+    pub(crate) fn writer(&self) -> &'static str {
+        if self.is_columns() { ", and may save with an upsert" } else { ", as Express does" }
+    }
+
     /// The columns whose change another program makes a session of what is over with.
     pub(crate) fn watched(&self) -> &'static str {
         if self.is_columns() { "id, user_id, \"values\"" } else { "sid, sess" }

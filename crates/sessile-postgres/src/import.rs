@@ -168,29 +168,52 @@ async fn take_sessions(
          FROM unnest($1::text[], $2::text[], $3::float8[]{arrays}) AS u (sid, sess, ends{named}) \
          WHERE NOT {is_over} ORDER BY u.sid ON CONFLICT ({key}) DO NOTHING RETURNING 1"
     );
-    let records = records(sessions)?;
-    let keys: Vec<&str> = sessions.iter().map(|session| session.0.as_str()).collect();
-    let documents: Vec<_> = match columns.kind {
-        TableKind::Express => sessions.iter().map(|session| Cow::from(session.1)).collect(),
-        TableKind::Columns => records.iter().map(|record| Cow::from(record.values())).collect(),
-    };
-    let ends: Vec<f64> = sessions.iter().map(|session| whole_seconds(session.2)).collect();
-    let owners: Vec<Option<&str>> = records.iter().map(|record| record.owner.as_ref().map(UserId::as_str)).collect();
-    let began: Vec<f64> = records.iter().map(|record| whole_millis(record.created_at)).collect();
-    let values: Values<'_> = &[
-        (&Private(keys), Type::TEXT_ARRAY),
-        (&Private(documents), Type::TEXT_ARRAY),
-        (&ends, Type::FLOAT8_ARRAY),
-        (&Private(owners), Type::TEXT_ARRAY),
-        (&began, Type::FLOAT8_ARRAY),
-    ];
-    Ok(to.query(&sql, columns.fit(values, 3)).await?.len() as u64)
+    let sessions = Sessions::of(columns, sessions)?;
+    Ok(to.query(&sql, columns.fit(&sessions.values(), 3)).await?.len() as u64)
 }
 
-/// The sessions as records, for what a table has in columns of their own.
-fn records(sessions: &[(&StoreKey, &str, SystemTime)]) -> Result<Vec<Record>, Error> {
-    let record = |(key, document, end): &(&StoreKey, &str, SystemTime)| Record::stored(key, *document, *end, *end);
-    sessions.iter().map(record).collect()
+/// Sessions as columns; the last two are in the columns table alone.
+struct Sessions<'a> {
+    keys: Private<Vec<&'a str>>,
+    documents: Private<Vec<Cow<'a, str>>>,
+    ends: Vec<f64>,
+    owners: Private<Vec<Option<String>>>,
+    began: Vec<f64>,
+}
+
+impl<'a> Sessions<'a> {
+    fn of(columns: &Columns, sessions: &[(&'a StoreKey, &'a str, SystemTime)]) -> Result<Self, Error> {
+        let mut all = Self {
+            keys: Private(sessions.iter().map(|session| session.0.as_str()).collect()),
+            documents: Private(Vec::new()),
+            ends: sessions.iter().map(|session| whole_seconds(session.2)).collect(),
+            owners: Private(Vec::new()),
+            began: Vec::new(),
+        };
+        for (key, document, end) in sessions {
+            match columns.kind {
+                TableKind::Express => all.documents.0.push(Cow::from(*document)),
+                TableKind::Columns => all.push(&Record::stored(key, *document, *end, *end)?),
+            }
+        }
+        Ok(all)
+    }
+
+    fn push(&mut self, record: &Record) {
+        self.documents.0.push(record.values().into());
+        self.owners.0.push(record.owner.as_ref().map(|owner| owner.as_str().to_owned()));
+        self.began.push(whole_millis(record.created_at));
+    }
+
+    fn values(&self) -> [(&(dyn ToSql + Sync), Type); 5] {
+        [
+            (&self.keys, Type::TEXT_ARRAY),
+            (&self.documents, Type::TEXT_ARRAY),
+            (&self.ends, Type::FLOAT8_ARRAY),
+            (&self.owners, Type::TEXT_ARRAY),
+            (&self.began, Type::FLOAT8_ARRAY),
+        ]
+    }
 }
 
 /// Those that ended go first: whatever lives under the key of one that ended does not.

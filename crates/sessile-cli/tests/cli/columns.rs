@@ -122,3 +122,20 @@ async fn the_guard_of_the_columns_table_needs_no_user_key() {
     assert!(place.prints(&["migrate", "--guard", "--dry-run"]).contains("OF id, user_id, \"values\" ON"));
     assert!(place.prints(&["migrate", "--guard"]).contains("-- done: the guard is installed\n"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sqlite_file_has_the_columns_table_too() {
+    let place = Place::sqlite().with_table("columns");
+    let made = place.prints(&["migrate", "--columns"]);
+    assert!(made.starts_with("-- done: SQLite, x.sqlite, columns table sessions (created"), "{made}");
+    let demo = place.demo();
+    let ada = Browser::new(&demo.url);
+    assert_eq!(sign_in(&ada).await.status, 303);
+    assert_eq!(place.listed(&["list"])[0]["user"], "ada");
+    let file = rusqlite::Connection::open(place.directory.0.join("x.sqlite")).unwrap();
+    let user: String = file.query_row("SELECT user_id FROM sessions", [], |row| row.get(0)).unwrap();
+    assert_eq!(user, "ada");
+    assert!(ada.get("/").send().await.text().contains("Your devices"));
+    place.sql("UPDATE sessions SET user_id = NULL").await;
+    assert!(!ada.get("/").send().await.text().contains("Your devices"), "another program signed her out");
+}

@@ -108,8 +108,9 @@ async fn writers(look: &Look<'_>, found: &Found) -> Result<Check, Error> {
         (_, false) => Check::warning(
             NAME,
             format!(
-                "Another program writes sessions here, as Express does ({others} in a sample of {SAMPLE}), and there is no guard: \
-                 a request in flight can bring back a session that was signed out."
+                "Another program writes sessions here{} ({others} in a sample of {SAMPLE}), and there is no guard: \
+                 a request in flight can bring back a session that was signed out.",
+                found.names.columns.writer()
             ),
             "sessile migrate --guard",
         ),

@@ -196,6 +196,8 @@ async fn the_doctor_has_nothing_against_a_healthy_columns_table_and_names_its_co
         "{found:?}"
     );
 
+    assert!(found[1].1.contains("may save with an upsert") && found[1].1.ends_with("migrate --guard"), "{found:?}");
+
     let zoned = Database::new().await;
     zoned.set("TimeZone", "America/New_York").await;
     let times = THEIRS.replace("timestamptz", "timestamp");
