@@ -130,9 +130,8 @@ impl RedisBuilder {
             _ => Client::open(info)?,
         };
         // Whoever asks knows how long to wait for an answer.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(None);
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(None);
         let limit = self.connect_timeout;
         within(limit, async {
             Road::to_server(client.get_multiplexed_async_connection_with_config(&config).await?).await

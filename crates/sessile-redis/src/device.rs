@@ -66,7 +66,8 @@ impl Entry {
             Some(end) => Some(Ending { end, at: time(text("ended"))?, reason: boxed(text("why")) }),
             None => None,
         };
-        let (key, to, from, end) = (text("key"), text("to"), text("from"), text("end").and_then(|end| end.parse().ok()));
+        let (key, to, from, end) =
+            (text("key"), text("to"), text("from"), text("end").and_then(|end| end.parse().ok()));
         let began = text("auth")?.parse().ok()?;
         let moved = text("moved").and_then(|at| at.parse().ok());
         let device = Device {

@@ -79,7 +79,8 @@ impl Lane {
     /// The road to use now, as soon as it is open.
     pub(crate) async fn road(&self) -> Result<Taken, Failure> {
         let (number, mut opening) = self.opening();
-        let opened = opening.wait_for(|opening| !matches!(opening, Opening::UnderWay)).await.map(|opened| opened.clone());
+        let opened =
+            opening.wait_for(|opening| !matches!(opening, Opening::UnderWay)).await.map(|opened| opened.clone());
         match opened {
             Ok(Opening::Open(road)) => Ok(Taken { road, number }),
             Ok(Opening::Failed(failure, _)) => Err(failure),

@@ -80,7 +80,13 @@ impl RedisStore {
             place = Some(last);
             let named = |(_, handle): &At| Some((Handle::parse(handle)?, home.device(handle)));
             let entries = self.entries(&rest.iter().filter_map(named).collect::<Vec<_>>()).await?;
-            devices.extend(entries.into_iter().flatten().filter(|entry| entry.is_of(home) && is_wanted(entry)).map(|entry| entry.device));
+            devices.extend(
+                entries
+                    .into_iter()
+                    .flatten()
+                    .filter(|entry| entry.is_of(home) && is_wanted(entry))
+                    .map(|entry| entry.device),
+            );
         }
         devices.truncate(limit);
         Ok(devices)

@@ -14,8 +14,7 @@ pub(crate) struct Relay {
 impl Relay {
     pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let relay =
-            Self { port: listener.local_addr().unwrap().port(), target: Arc::new(AtomicU16::new(port)) };
+        let relay = Self { port: listener.local_addr().unwrap().port(), target: Arc::new(AtomicU16::new(port)) };
         let target = relay.target.clone();
         tokio::spawn(async move {
             loop {
