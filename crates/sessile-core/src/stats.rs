@@ -11,6 +11,9 @@ use crate::record::UserId;
 use crate::registry::End;
 
 /// Counts, times and sizes of a store, as of one moment.
+///
+/// A store may look at a sample of its rows where they are many, for what its indexes do not say: sizes everywhere, and on
+/// Redis beyond 2 000 rows how many are signed in, how many a cut-off of everyone ended, and which users have the most.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoreStats {
     /// Rows that live, anonymous ones included: not expired, and not of a session that everyone's cut-off ended, as far as
@@ -131,7 +134,7 @@ impl Interval {
     }
 }
 
-/// A store's figures. They may cost a look at every row: ask now and then, not with each request.
+/// A store's figures. They may cost a look at every row, or at some thousand: ask now and then, not with each request.
 #[async_trait]
 pub trait Stats: Send + Sync {
     /// The figures as of `now`, with so many of the users who have the most sessions.

@@ -41,6 +41,13 @@ impl Failure {
         matches!(self, Self::Redis(error) if kinds.contains(&error.kind()))
     }
 
+    /// What was asked for is on its way to another server of the cluster.
+    pub(crate) fn is_moving(&self) -> bool {
+        use redis::ServerErrorKind::{Ask, Moved, TryAgain};
+        let kinds = [Ask, Moved, TryAgain].map(ErrorKind::Server);
+        matches!(self, Self::Redis(error) if kinds.contains(&error.kind()))
+    }
+
     /// Another connection may lead to one who answers.
     pub(crate) fn is_worth_another_road(&self) -> bool {
         self.is_disconnect() || matches!(self, Self::Replica)

@@ -59,7 +59,11 @@ impl Link {
         }
         let send = async || {
             let pipeline = pipeline.clone();
-            self.on_road(key, async move |mut road| road.send_together(pipeline, key).await).await
+            let ask = async move |mut road: Road| match road.send_together(pipeline.clone(), key).await {
+                Err(failure) if failure.is_moving() => road.send_singly(&pipeline).await,
+                answer => answer,
+            };
+            self.on_road(key, ask).await
         };
         match send().await {
             Err(failure) if failure.is_worth_another_road() => send().await,

@@ -118,6 +118,7 @@ impl RedisStore {
     ) -> Result<Option<Written>, Error> {
         let Place::Home { home, handle, claim, .. } = &row.place else { return Ok(None) };
         let (now, end) = (millis(record.seen_at), millis_up(record.expires_at));
+        self.hold(from, row, now, end).await?;
         let Some(new_claim) = self.claim(to, home, handle, now, end).await? else { return Ok(Some(Written::Stale)) };
         let document = record.document();
         let arguments = [

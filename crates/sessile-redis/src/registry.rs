@@ -11,10 +11,14 @@ use sessile_core::{
 
 use crate::RedisStore;
 use crate::failure::Failure;
+use crate::link::Link;
 use crate::names::Home;
 use crate::revoke::Only;
 use crate::script::SEEN;
 use crate::time::{millis, millis_up};
+
+/// So many uses of sessions are noted together.
+const AT_ONCE: usize = 200;
 
 impl RedisStore {
     /// The home of whoever has this handle.
@@ -24,11 +28,26 @@ impl RedisStore {
         Ok(owner.map(|owner| self.names.home(&owner)))
     }
 
-    async fn note_use(&self, seen: &Seen) -> Result<(), Failure> {
-        let Some(home) = self.home_of(&seen.handle).await? else { return Ok(()) };
-        let arguments = [millis(seen.at).to_string(), millis(seen.expires_at).to_string(), seen.requests.to_string()];
-        self.link.run(&SEEN, &[home.device(seen.handle.as_str())], &arguments).await?;
-        Ok(())
+    /// Uses are noted together: two round trips, however many they are.
+    async fn note_uses(&self, seen: &[Seen]) -> Result<(), Failure> {
+        let owner = |seen: &Seen| {
+            let name = self.names.handle(&seen.handle);
+            let owner = redis::cmd("GET").arg(&name).to_owned();
+            (name, vec![owner])
+        };
+        let owners = self.link.ask_groups(seen.iter().map(owner).collect()).await?.into_iter().flatten();
+        let mut notes = Vec::new();
+        for (seen, owner) in seen.iter().zip(owners) {
+            let owner: Option<String> = redis::from_redis_value(owner)?;
+            let device = |owner: String| self.names.home(&owner).device(seen.handle.as_str());
+            let arguments =
+                [millis(seen.at).to_string(), millis(seen.expires_at).to_string(), seen.requests.to_string()];
+            notes.extend(owner.map(device).map(|device| (device, arguments)));
+        }
+        let note = |link: Link, (device, arguments): (String, [String; 3])| async move {
+            link.run(&SEEN, &[device], &arguments).await
+        };
+        self.link.all(notes.into_iter(), note).await.map(drop)
     }
 }
 
@@ -49,8 +68,8 @@ impl Registry for RedisStore {
     }
 
     async fn seen(&self, seen: &[Seen]) -> Result<(), Error> {
-        for seen in seen {
-            self.note_use(seen).await?;
+        for seen in seen.chunks(AT_ONCE) {
+            self.note_uses(seen).await?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
-use redis::{Cmd, ErrorKind, Pipeline, Value};
+use redis::{Cmd, Pipeline, Value};
 use tracing::warn;
 
 use crate::failure::Failure;
@@ -48,11 +48,6 @@ async fn question(connection: &mut MultiplexedConnection) -> Result<Option<Cmd>,
     Ok(None)
 }
 
-fn is_moving(error: &redis::RedisError) -> bool {
-    use redis::ServerErrorKind::{Ask, Moved, TryAgain};
-    [Ask, Moved, TryAgain].map(ErrorKind::Server).contains(&error.kind())
-}
-
 impl Road {
     /// To a server, if it is the primary.
     pub(crate) async fn to_server(mut connection: MultiplexedConnection) -> Result<Self, Failure> {
@@ -90,20 +85,17 @@ impl Road {
             }
             Self::Cluster(connection) => {
                 let count = pipeline.cmd_iter().count();
-                match connection.route_pipeline(pipeline.clone(), 0, count, primary_of(key)).await {
-                    // Of the commands in one go only the first would be let in where the slot goes to.
-                    Err(error) if is_moving(&error) => return self.send_singly(&pipeline).await,
-                    values => values?,
-                }
+                connection.route_pipeline(pipeline, 0, count, primary_of(key)).await?
             }
         };
         values.into_iter().map(|value| Ok(value.extract_error()?)).collect()
     }
 
-    async fn send_singly(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, Failure> {
+    /// The same one by one. While a slot moves, only the first of several in one go would be let in where it goes to.
+    pub(crate) async fn send_singly(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, Failure> {
         let mut values = Vec::new();
         for command in pipeline.cmd_iter() {
-            values.push(Box::pin(self.send(command)).await?);
+            values.push(self.send(command).await?);
         }
         Ok(values)
     }

@@ -99,6 +99,8 @@ impl RedisStore {
             && home.owner == entrance.home.owner
             && *handle == entrance.handle
         {
+            let (now, end) = (millis(entrance.record.seen_at), millis_up(entrance.record.expires_at));
+            self.hold(from, row, now, end).await?;
             let way = Way::Here { from, read: &read };
             let answer = self.enter(home, &entrance.arrival, way, claim).await?;
             if answer.word == Word::Done {

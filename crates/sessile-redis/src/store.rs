@@ -142,7 +142,7 @@ impl RedisStore {
     }
 
     /// Keeps what leads to a session for as long as the session may last, before that lasts longer.
-    async fn hold(&self, key: &StoreKey, row: &Row, now: i64, end: i64) -> Result<(), Error> {
+    pub(crate) async fn hold(&self, key: &StoreKey, row: &Row, now: i64, end: i64) -> Result<(), Error> {
         let Place::Home { home, handle, kept, .. } = &row.place else { return Ok(()) };
         if end + KEPT / 2 <= *kept {
             return Ok(());

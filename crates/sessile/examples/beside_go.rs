@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// As in the Go service: `securecookie.New(authKey, nil)`, ids of 32 bytes in base32, a cookie called `session`.
-pub fn config(auth_key: &str) -> Result<Config, Error> {
+pub(crate) fn config(auth_key: &str) -> Result<Config, Error> {
     let secret = Secret::new(auth_key)?;
     let codec = GorillaCodec::new([KeyPair::new(secret.clone())?])?;
     let config = Config::new(vec![secret])?.codec(codec).id_form(IdForm::Base32).key_form(KeyForm::Raw);
@@ -38,7 +38,7 @@ pub fn config(auth_key: &str) -> Result<Config, Error> {
 }
 
 /// Its routes.
-pub fn app(sessions: Sessions) -> Router {
+pub(crate) fn app(sessions: Sessions) -> Router {
     let for_users = Router::new().route("/profile", get(profile)).layer(middleware::from_fn(require_user));
     let for_all = Router::new().route("/login", post(login)).route("/logout", post(logout));
     for_users.merge(for_all).layer(SessionLayer::new(sessions))

@@ -102,3 +102,31 @@ async fn a_primary_that_hangs_is_left_for_the_one_that_took_over() {
         assert!(alive(&store, &format!("session {number}")).await, "session {number}");
     }
 }
+
+/// Before the first of its keys has moved, half of what is asked for together is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_read_while_their_slot_moves() {
+    let mut cluster = Cluster::start();
+    let store = RedisStore::connect(cluster.url()).await.unwrap();
+    sign_in(&store, "signed in", "alice", 1).await;
+    insert(&store, "anonymous").await;
+    let primaries: Vec<_> = (0..6).filter(|server| cluster.is_primary(*server)).collect();
+    let servers = cluster.servers();
+    for part in [":k:anonymous", ":k:signed", ":d:"] {
+        let found = primaries.iter().find_map(|server| {
+            let names = servers[*server].ask("KEYS *");
+            let name = names.lines().find(|name| name.contains(part))?.trim().to_owned();
+            Some((*server, name))
+        });
+        let (from, name) = found.unwrap();
+        let to = *primaries.iter().find(|server| **server != from).unwrap();
+        let tag = name.split_inclusive('}').next().unwrap();
+        let slot = servers[from].ask(&format!("CLUSTER KEYSLOT {tag}"));
+        let slot = slot.lines().next().unwrap().trim_start_matches(':').trim().to_owned();
+        let id = |server: usize| servers[server].ask("CLUSTER MYID").lines().nth(1).unwrap().trim().to_owned();
+        assert!(servers[to].ask(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", id(from))).contains("OK"));
+        assert!(servers[from].ask(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", id(to))).contains("OK"));
+    }
+    assert!(alive(&store, "anonymous").await);
+    assert!(alive(&store, "signed in").await);
+}

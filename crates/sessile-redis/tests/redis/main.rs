@@ -11,6 +11,7 @@ mod contract;
 mod examine;
 mod failover;
 mod failures;
+mod figures;
 mod http;
 mod kept;
 mod relay;
