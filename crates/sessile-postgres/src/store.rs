@@ -320,6 +320,8 @@ impl Store for PostgresStore {
     }
 
     async fn time(&self) -> Result<Option<SystemTime>, Error> {
+        // The sweeper asks with each round: as good a time as any to find out that another server was promoted.
+        self.connector().look_around();
         let client = self.connection().await?;
         let row =
             client.query_typed_one("SELECT date_part('epoch', clock_timestamp())", &[]).await.map_err(Failure::from)?;

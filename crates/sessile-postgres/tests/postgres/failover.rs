@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sessile_core::{Clock as _, Examine, Sweep as _, SystemClock, Verdict};
+use sessile_core::{Clock as _, Examine, Store as _, Sweep as _, SystemClock, Verdict};
 use sessile_postgres::PostgresStore;
 use sessile_testkit::http::Browser;
 use sessile_testkit::postgres::{Cluster, Database};
@@ -214,6 +214,26 @@ async fn a_former_primary_that_knows_nothing_is_left_for_good() {
     pair.second.restart();
     until_written(&app, Duration::from_secs(5)).await;
     assert_eq!(app.get("/read?k=n").send().await.json()["value"], 1);
+}
+
+/// Where nobody writes, nothing waits too long. The sweeper asks each server for its time, and that is enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_primary_that_is_only_read_is_left_with_the_next_round_of_the_sweeper() {
+    let pair = Pair::start();
+    let store = PostgresStore::connect(&pair.url()).await.unwrap();
+    let app = browser(store.clone()).await;
+    assert_eq!(app.post("/login?user=alice").send().await.status, 200);
+    pair.second.promote().await;
+    let other = browser(PostgresStore::connect(&pair.second.url("postgres")).await.unwrap()).await;
+    other.set_cookie("connect.sid", &app.cookie("connect.sid").unwrap());
+    assert_eq!(other.post("/logout").send().await.status, 200);
+    assert_eq!(app.get("/whoami").send().await.status, 200, "nobody has said a word to the former primary");
+    store.time().await.unwrap();
+    let begun = Instant::now();
+    while app.get("/whoami").send().await.status != 401 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the session lives on at the former primary");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// A process that starts later has seen neither of them.
