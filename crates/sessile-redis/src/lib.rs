@@ -48,10 +48,14 @@
 //! second step, the old key is alive and what waits is not. If it dies after it, the old key is dead, and who looks at the
 //! new one finds that what waits has left the other place, and lets it in. What waits and never comes is swept.
 //!
-//! *Limits are exact and a revocation of all sessions misses none.* Both are one script at the home, which compares the
-//! sorted set of live sessions with those it was given, and changes nothing unless it was given all. A session that is on
-//! its way to the home waits in that set: it counts, and a revocation ends it there, so it arrives dead. A sign-in that
-//! starts later meets the cut-off, in the script that lets it in.
+//! *Limits are exact.* A sign-in with a limit is one script at the home, which compares the sorted set of live sessions with
+//! those it was given, and changes nothing unless it was given all. A session that is on its way to the home waits in that
+//! set, and counts.
+//!
+//! *A revocation of all sessions misses none.* One script sets the user's cut-off and says which sessions are in the set.
+//! Those end, some at a time, and the revocation is done when all have. One on its way ends where it waits, so it arrives
+//! dead. A sign-in that comes after the script meets the cut-off, in the script that lets it in. Whatever prolongs a session
+//! prolongs that set, and puts the session back in should it be missing.
 //!
 //! *A sign-out that was acknowledged is durable* as far as the server is: see [`RedisStore::description`](sessile_core::Store::description)
 //! for what it keeps and [`RedisBuilder::wait_replicas`] for failovers.

@@ -5,12 +5,12 @@ use sessile_core::{CutOff, EndedSession, Ending, Error, Handle, StoreKey};
 use crate::RedisStore;
 use crate::device::{all_ended, ended};
 use crate::names::{Home, PARTITIONS};
-use crate::script::{END, EVERYONE, REVOKE_ALL, Word};
-use crate::store::{lost_track, safe};
+use crate::script::{CUT_OFF, END, END_SOME, EVERYONE, Word};
+use crate::store::safe;
 use crate::time::{KEPT, millis, millis_up};
 
-/// How often all of a user's sessions are looked up. Each time it was not enough, another sign-in of theirs succeeded.
-const TRIES: usize = 100;
+/// So many of a user's sessions end in one script. Nobody else is answered meanwhile.
+const AT_ONCE: usize = 200;
 
 /// What must hold for a session to be ended.
 #[derive(Clone, Copy, Default)]
@@ -67,28 +67,26 @@ impl RedisStore {
         safe((answer.word == Word::Done).then(|| ended(handle.clone(), &home.owner, ip)), is_safe)
     }
 
+    /// All of a user's. Which those are is known when the cut-off is there, and later ones are not meant: so they may end
+    /// some at a time, and whoever is interrupted asks again.
     pub(crate) async fn end_all(
         &self,
         home: &Home,
         keep: Option<&Handle>,
         ending: &Ending,
     ) -> Result<Vec<EndedSession>, Error> {
-        for _ in 0..TRIES {
-            let crowd = self.crowd(home, "").await?;
-            let mut arguments = vec![
-                home.owner.to_string(),
-                millis_up(ending.at).to_string(),
-                keep.map(Handle::to_string).unwrap_or_default(),
-            ];
-            arguments.extend(words(ending));
-            arguments.push(KEPT.to_string());
-            arguments.extend(crowd.iter().cloned());
-            let (answer, is_safe) = self.link.run_for_good(&REVOKE_ALL, &home.keys(None, &crowd), &arguments).await?;
-            if answer.word != Word::Again {
-                return safe(all_ended(&home.owner, &answer.rest), is_safe);
-            }
+        let cut = millis_up(ending.at).to_string();
+        let cut_off = self.link.run(&CUT_OFF, &home.keys(None, &[]), std::slice::from_ref(&cut)).await?;
+        let mut fixed = vec![cut, keep.map(Handle::to_string).unwrap_or_default()];
+        fixed.extend(words(ending));
+        fixed.push(KEPT.to_string());
+        let mut sessions = Vec::new();
+        for handles in cut_off.rest.chunks(AT_ONCE) {
+            let arguments = [fixed.as_slice(), handles].concat();
+            let answer = self.link.run(&END_SOME, &home.keys(None, handles), &arguments).await?;
+            sessions.extend(all_ended(&home.owner, &answer.rest));
         }
-        Err(lost_track())
+        safe(sessions, self.link.confirm(&home.live()).await?)
     }
 
     /// Those that are written down under a provider's session. Each ends by itself: whoever is interrupted asks again.

@@ -68,7 +68,8 @@ scripts! {
     ABANDON = "home" "abandon";
     DEPART = "home" "depart";
     ROTATE = "home" "rotate";
-    REVOKE_ALL = "home" "revoke_all";
+    CUT_OFF = "home" "cut_off";
+    END_SOME = "home" "end_some";
     FORGET = "home" "forget";
     SEEN = "seen";
     EVERYONE = "everyone";

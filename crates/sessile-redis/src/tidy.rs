@@ -134,10 +134,19 @@ impl RedisStore {
             None => None,
         };
         if entry.is_none() {
-            let ends = self.names.index(partition, "ends");
-            self.link.ask(redis::cmd("ZREM").arg(ends).arg(member).to_owned()).await?;
+            let handle = handle.as_ref().map_or("", Handle::as_str);
+            self.take_out(partition, &[("ends", member), ("born", handle)]).await?;
         }
         Ok(entry)
+    }
+
+    /// Takes out of indexes what is not there any more.
+    async fn take_out(&self, partition: usize, members: &[(&str, &str)]) -> Result<(), Failure> {
+        let take = |(index, member): &(&str, &str)| {
+            redis::cmd("ZREM").arg(self.names.index(partition, index)).arg(member).to_owned()
+        };
+        let commands: Vec<_> = members.iter().map(take).collect();
+        self.link.ask_together(&commands, &self.names.index(partition, "")).await.map(drop)
     }
 
     pub(crate) async fn bring_into_step(&self, tidy: &Tidy<'_>) -> Result<Tidied, Error> {
@@ -321,16 +330,25 @@ impl RedisStore {
         Ok(())
     }
 
+    /// When the last of all sessions ends. A cut-off concerns what began before it, which may be as old as others get.
+    async fn last_end(&self) -> Result<Option<i64>, Failure> {
+        let last = |ends: &str| vec![redis::cmd("ZREVRANGE").arg(ends).arg(0).arg(0).arg("WITHSCORES").to_owned()];
+        let values = self.of_each_partition("ends", last).await?.into_iter().flatten();
+        let ends = values.map(scored).collect::<Result<Vec<_>, _>>()?;
+        Ok(ends.into_iter().flatten().map(|(end, _)| end).max())
+    }
+
     /// Takes out of the indexes what nobody asks for any more, and tells how much history each partition has.
     async fn trim_indexes(&self, now: i64) -> Result<Vec<u64>, Failure> {
         let trim = |partition, index: &str, before: i64| {
             let index = self.names.index(partition, index);
             redis::cmd("ZREMRANGEBYSCORE").arg(index).arg("-inf").arg(format!("({before}")).to_owned()
         };
+        let lives_on = self.last_end().await?.map_or(0, |end| (end - now).max(0));
         let groups = (0..PARTITIONS).map(|partition| {
             let gone = self.names.index(partition, "gone");
             let count = redis::cmd("ZCARD").arg(&gone).to_owned();
-            (gone, vec![count, trim(partition, "moves", now - MOVED), trim(partition, "cuts", now - KEPT)])
+            (gone, vec![count, trim(partition, "moves", now - MOVED), trim(partition, "cuts", now - KEPT - lives_on)])
         });
         let values = self.link.ask_groups(groups.collect()).await?.into_iter();
         values.map(|mut values| Ok(redis::from_redis_value(values.swap_remove(0))?)).collect()
@@ -339,8 +357,7 @@ impl RedisStore {
     async fn forget(&self, partition: usize, handle: &Handle, before: i64) -> Result<bool, Error> {
         let name = self.names.device_in(partition, handle.as_str());
         let Some(entry) = Entry::of(handle, self.link.ask(read(&name)).await?)? else {
-            let gone = self.names.index(partition, "gone");
-            self.link.ask(redis::cmd("ZREM").arg(gone).arg(handle.as_str()).to_owned()).await?;
+            self.take_out(partition, &[("gone", handle.as_str()), ("born", handle.as_str())]).await?;
             return Ok(false);
         };
         let home = self.names.home(entry.device.owner.as_str());

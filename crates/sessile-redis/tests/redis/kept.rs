@@ -85,6 +85,49 @@ async fn a_set_of_live_sessions_that_was_lost_is_made_again_by_whoever_uses_one(
     }
 }
 
+/// Whoever signed in before a cut-off may come with that for as long as sessions may last.
+#[tokio::test]
+async fn a_cut_off_is_kept_for_as_long_as_there_may_be_what_it_ended() {
+    for (end, expected) in [(now(), SignedIn::Done(Vec::new())), (far_away(), SignedIn::CutOff)] {
+        let (_server, store) = start().await;
+        let mut long = session_of("bob", 1);
+        long.expires_at = end.max(long.expires_at);
+        assert_eq!(store.sign_in(None, &key("long"), &long, &plain()).await.unwrap(), SignedIn::Done(Vec::new()));
+        let late = session_of("alice", 2);
+        let ending = Ending { at: now() + Duration::from_secs(60), ..signed_out() };
+        store.revoke_all(&"alice".into(), None, &ending).await.unwrap();
+        let tidy = sessile_core::Tidy {
+            now: now() + Duration::from_secs(500 * 86_400),
+            history: Duration::from_secs(86_400),
+            user_key: None,
+            limit: 100,
+        };
+        store.tidy(&tidy).await.unwrap();
+        assert_eq!(store.sign_in(None, &key("late"), &late, &plain()).await.unwrap(), expected);
+    }
+}
+
+/// The server throws rows away at last, which nobody swept. They are not counted for ever.
+#[tokio::test]
+async fn what_the_server_threw_away_is_taken_out_of_the_indexes() {
+    let (server, store) = start().await;
+    sign_in(&store, "a", "alice", 1).await;
+    sign_in(&store, "b", "alice", 2).await;
+    assert!(store.remove(&key("b"), &signed_out()).await.unwrap());
+    for number in [1, 2] {
+        server.ask(&format!("DEL {}", name(&server, &format!(":d:{}", handle_of(number)))));
+    }
+    let later = now() + Duration::from_secs(2 * 86_400);
+    let history = Duration::from_secs(86_400);
+    let tidy = sessile_core::Tidy { now: later, history, user_key: None, limit: 100 };
+    store.tidy(&tidy).await.unwrap();
+    store.sweep().unwrap().sweep(later, 100).await.unwrap();
+    for index in [":born", ":ends", ":gone"] {
+        let names = server.ask("KEYS *");
+        assert!(!names.lines().any(|name| name.trim().ends_with(index)), "{index} is not empty: {names}");
+    }
+}
+
 /// The key says where its session went in a step of its own. Whoever dies before it leaves that to the session.
 #[tokio::test]
 async fn a_key_whose_note_was_lost_is_known_to_have_moved_by_a_sign_in() {
