@@ -140,12 +140,12 @@ mod counted {
 
 #[cfg(not(feature = "metrics"))]
 #[derive(Default)]
-pub(crate) struct Meters;
+pub(crate) struct Meters {}
 
 #[cfg(not(feature = "metrics"))]
 impl Meters {
     pub(crate) fn silent() -> Self {
-        Self
+        Self {}
     }
 
     pub(crate) fn request(&self, _outcome: Outcome) {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sessile_core::{Clock as _, Examine, Store as _, Sweep as _, SystemClock, Verdict};
+use sessile_core::{Clock as _, Examine, Sweep as _, SystemClock, Verdict};
 use sessile_postgres::PostgresStore;
 use sessile_testkit::http::Browser;
 use sessile_testkit::postgres::{Cluster, Database};
@@ -228,7 +228,7 @@ async fn a_former_primary_that_is_only_read_is_left_with_the_next_round_of_the_s
     other.set_cookie("connect.sid", &app.cookie("connect.sid").unwrap());
     assert_eq!(other.post("/logout").send().await.status, 200);
     assert_eq!(app.get("/whoami").send().await.status, 200, "nobody has said a word to the former primary");
-    store.time().await.unwrap();
+    sessile_core::Store::time(&store).await.unwrap();
     let begun = Instant::now();
     while app.get("/whoami").send().await.status != 401 {
         assert!(begun.elapsed() < Duration::from_secs(10), "the session lives on at the former primary");
