@@ -1,4 +1,5 @@
-//! How long a store's calls take, one store beside another on the same machine: `beside redis://… postgres://…`.
+//! How long a store's calls take, one store beside another on the same machine: `beside redis://… postgres://…`; without a URL
+//! on servers that it starts, a Redis that keeps nothing, one that flushes every write, and PostgreSQL.
 //!
 //! Each store gets as many anonymous sessions and sessions of users; then readers and writers take turns on them, sixteen
 //! at once, the stores one after the other in several rounds, so that whatever else the machine does hits all of them.
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sessile::{Clock as _, DeviceFacts, Ending, PostgresStore, Record, RedisStore, SignIn, Store, SystemClock};
 use sessile_testkit::contract::{key, record, signed_out};
+use sessile_testkit::postgres::Cluster;
+use sessile_testkit::redis::Server;
 use tokio::task::JoinSet;
 
 const SESSIONS: usize = 2_000;
@@ -111,22 +114,51 @@ async fn open(url: &str) -> Arc<dyn Store> {
     }
 }
 
+/// A Redis that keeps nothing, one that flushes each write to the disk, and a PostgreSQL that does: as long as they are held.
+fn start() -> (Vec<Server>, Cluster) {
+    let flushed = [("appendonly", "yes"), ("appendfsync", "always")];
+    (
+        vec![Server::start(), Server::start_with(&flushed)],
+        Cluster::start_with(&[("fsync", "on"), ("synchronous_commit", "on")]),
+    )
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
 #[tokio::main]
 async fn main() {
     let run = now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().to_string();
+    let mut urls: Vec<String> = std::env::args().skip(1).collect();
+    let mut started = None;
+    if urls.is_empty() {
+        let (servers, cluster) = started.insert(start());
+        urls.extend(servers.iter().map(Server::url).chain([cluster.url("postgres")]));
+    }
     let mut stores = Vec::new();
-    for url in std::env::args().skip(1) {
-        let store = open(&url).await;
-        println!("{}", store.description());
+    for url in &urls {
+        let store = open(url).await;
         fill(&*store, &run).await;
         stores.push(store);
     }
+    for (number, store) in stores.iter().enumerate() {
+        println!("{number}: {}", store.description());
+    }
     for work in [Work::LoadAnonymous, Work::LoadUser, Work::Update, Work::SignInAndOut] {
+        let mut rates = vec![Vec::new(); stores.len()];
         for round in 0..ROUNDS {
             for (number, store) in stores.iter().enumerate() {
                 let (rate, median, late) = measure(store, &run, work).await;
                 println!("{work:?} round {round} store {number}: {rate:.0}/s, p50 {median:?}, p99 {late:?}");
+                rates[number].push(rate);
             }
         }
+        let medians: Vec<_> = rates.into_iter().map(median).collect();
+        let last = medians.last().copied().unwrap_or(1.0);
+        let ratios: Vec<_> = medians.iter().map(|rate| format!("{:.2}x", rate / last)).collect();
+        println!("{work:?}, as multiples of the last store: {}", ratios.join(", "));
     }
+    drop(started);
 }

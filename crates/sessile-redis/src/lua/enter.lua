@@ -4,7 +4,7 @@ local mode, handle, owner, auth, now, ends, ttl, kept, key, doc, rev, by, from, 
 limit = tonumber(limit)
 if is_anothers(DEVICE) then return { 'gone' } end
 local r = call('HMGET', DEVICE, 'st', 'key', 'end', 'rev', 'by', 'made', 'how', 'ps')
-if r[1] and r[5] == by then return { 'done' } end
+if r[1] and knows(r[5], by) then return { 'done' } end
 local cut, all = call('ZSCORE', CUTS, owner), call('HGET', ALL, 'before')
 if (cut and less(auth, cut)) or (all and less(auth, all)) then return { 'cutoff' } end
 if r[1] == 'pend' then return { 'busy' } end
@@ -27,7 +27,7 @@ if mode == 'move' then
   if how == '' then how = r[7] or '' end
   if provider == '' then provider = r[8] or '' end
 end
-call('HSET', DEVICE, 'st', 'live', 'key', key, 'doc', doc, 'rev', rev, 'end', ends, 'by', by, 'owner', owner, 'made', made,
+call('HSET', DEVICE, 'st', 'live', 'key', key, 'doc', doc, 'rev', rev, 'end', ends, 'by', with(r[5], by), 'owner', owner, 'made', made,
   'auth', auth, 'proof', proof, 'seen', seen, 'till', till, 'since', now, 'ip', ip, 'ua', agent, 'dev', name, 'how', how, 'ps', provider)
 if not r[1] and requests ~= '0' then call('HSET', DEVICE, 'reqs', requests) end
 if mode == 'move' then call('HSET', DEVICE, 'from', from, 'moved', now) end

@@ -146,3 +146,29 @@ async fn a_key_whose_note_was_lost_is_known_to_have_moved_by_a_sign_in() {
         assert!(store.remove(&key("new"), &ending).await.unwrap());
     }
 }
+
+/// A cluster's client sends a change again when the connection breaks before its answer came, and others may have come in
+/// between.
+#[tokio::test]
+async fn a_change_that_is_sent_twice_is_known_again() {
+    const WRITE: &str = concat!(include_str!("../../src/lua/common.lua"), include_str!("../../src/lua/write.lua"));
+    let server = Server::start();
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let row = ["place", "st", "live", "key", "k", "end", "9999999999999", "rev", "r0", "doc", "d0"];
+    let () = redis::cmd("HSET").arg(&row).query_async(&mut redis).await.unwrap();
+    let mut write = async |read: &str, number: u32, by: &str| -> String {
+        let (doc, rev) = (format!("d{number}"), format!("r{number}"));
+        let arguments = ["k", "1", read, &doc, &rev, "9999999999999", "60000", "k:k", by];
+        let mut command = redis::cmd("EVAL");
+        command.arg(WRITE).arg(2).arg("place").arg("ends").arg(&arguments);
+        command.query_async(&mut redis).await.unwrap()
+    };
+    assert_eq!(write("r0", 1, "one").await, "done");
+    for (number, by) in [(2, "two"), (3, "three"), (4, "four")] {
+        assert_eq!(write(&format!("r{}", number - 1), number, by).await, "done");
+        assert_eq!(write("r0", 1, "one").await, "done", "it was written before {by}");
+    }
+    assert_eq!(write("r0", 1, "on").await, "stale", "that is another's name");
+    assert!(server.ask("HGET place doc").contains("d4"), "what was sent again is not written again");
+}
