@@ -287,6 +287,13 @@ impl Record {
         self.owner = owner;
     }
 
+    /// Writes the owner to where Sessile looks for it, and nothing else.
+    pub(crate) fn note_owner(&mut self) -> Result<(), Error> {
+        self.meta.owner = self.owner.as_ref().map(|owner| owner.as_str().into());
+        self.data.insert(SESSILE, to_json(&self.meta)?);
+        Ok(())
+    }
+
     /// Whether the session is one of those that [`cut_off`](Record::cut_off) ended: it has an owner, and was not signed in
     /// after that. Of one that another program signed in nobody knows, so it counts until all from before are gone.
     pub fn is_cut_off(&self) -> bool {

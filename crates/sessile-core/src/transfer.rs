@@ -78,6 +78,23 @@ impl Piece {
         }
     }
 
+    /// The same, with the owner that another program keeps under this top-level key where every store looks for it: a store
+    /// that knows nothing of the key would take whom Sessile signed in before.
+    ///
+    /// # Errors
+    /// When a document is not a session's.
+    pub fn owned_under(self, user_key: &str) -> Result<Self, Error> {
+        let Self::Session { key, document, expires_at } = self else { return Ok(self) };
+        let mut record = Record::stored(&key, document.clone(), expires_at, expires_at)?;
+        let known = record.owner.clone();
+        record.owner_is_under(user_key);
+        if record.owner == known {
+            return Ok(Self::Session { key, document, expires_at });
+        }
+        record.note_owner()?;
+        Ok(Self::Session { key, document: record.document().into(), expires_at })
+    }
+
     /// Whether it cuts off sign-ins of a time that is still to come: nobody could sign in until then.
     pub fn cuts_off_after(&self, now: SystemTime) -> bool {
         match self {
@@ -214,6 +231,12 @@ pub trait Transfer: Send + Sync {
             Piece::CutOff(cut_off, ending) => Some((cut_off, ending)),
             _ => None,
         }))
+    }
+
+    /// Whether a column of this store says whose a session is, so that a user key means nothing for
+    /// [`Piece::owned_under`].
+    async fn has_owner_column(&self) -> Result<bool, Error> {
+        Ok(false)
     }
 
     /// How many sessions and rows of the registry there are, about: for a progress bar.

@@ -110,6 +110,10 @@ impl Transfer for PostgresStore {
         Ok((pieces.collect::<Result<_, _>>()?, place_after(from, &rows, limit)?))
     }
 
+    async fn has_owner_column(&self) -> Result<bool, Error> {
+        Ok(self.table().await?.names.columns.kind == TableKind::Columns)
+    }
+
     async fn import(&self, pieces: &[Piece]) -> Result<Imported, Error> {
         self.imports(pieces).await
     }

@@ -11,6 +11,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::PostgresStore;
 use crate::columns::Columns;
 use crate::failure::Failure;
+use crate::guard::ASIDE;
 use crate::private::Private;
 use crate::rows::{count, get};
 use crate::sign_in::user;
@@ -99,6 +100,8 @@ impl PostgresStore {
     async fn import_once(&self, names: &Names, pieces: &[Piece], unnamed: bool) -> Result<Imported, Refused> {
         let transaction = self.begin(PATIENCE, unnamed).await?;
         let mut written = 0;
+        let aside = format!("SELECT set_config('{ASIDE}', 'on', true)");
+        transaction.query(&aside, &[]).await?;
         for run in runs(pieces) {
             match take(&transaction, names, &run).await {
                 Ok(count) => written += count,

@@ -35,12 +35,13 @@ impl Export {
     pub(crate) fn on(tables: &Tables) -> Self {
         let [session, registry, cut_offs, moves] =
             [&tables.session, &tables.registry, &tables.cut_offs, &tables.moves].map(|name| quoted(name));
-        let Layout { kind, key, document, end, .. } = &tables.layout;
+        let Layout { kind, key, end, .. } = &tables.layout;
         Self {
             kind: *kind,
             sessions: format!(
-                "SELECT {key}, {document}, unixepoch({end}){} FROM {session}
+                "SELECT {key}, {}, unixepoch({end}){} FROM {session}
                    WHERE {key} > ?1 AND typeof({key}) = 'text' AND unixepoch({end}) >= ?3 ORDER BY {key} LIMIT ?2",
+                tables.layout.text(""),
                 tables.layout.beside("")
             ),
             devices: format!(

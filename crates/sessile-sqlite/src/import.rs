@@ -5,7 +5,9 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use sessile_core::{CutOff, Device, End, Ending, Error, Imported, Piece, Place, StoreKey, Transfer, UserId, Written};
+use sessile_core::{
+    CutOff, Device, End, Ending, Error, Imported, Piece, Place, StoreKey, TableKind, Transfer, UserId, Written,
+};
 use tracing::debug;
 
 use crate::failure;
@@ -233,6 +235,10 @@ pub(crate) fn put_log_back(connection: &Connection) {
 
 #[async_trait]
 impl Transfer for SqliteStore {
+    async fn has_owner_column(&self) -> Result<bool, Error> {
+        Ok(self.statements().rows.kind == TableKind::Columns)
+    }
+
     async fn export(&self, from: &Place, now: SystemTime, limit: u32) -> Result<(Vec<Piece>, Option<Place>), Error> {
         let from = from.clone();
         self.look(move |statements, connection| statements.export(connection, &from, now, limit)).await

@@ -85,6 +85,14 @@ impl Layout {
         }
     }
 
+    /// SQL: the document as text. Other programs may bind the bytes of their JSON, which SQLite then keeps as bytes.
+    pub(crate) fn text(&self, row: &str) -> String {
+        match self.kind {
+            TableKind::Express => format!("{row}{}", self.document),
+            TableKind::Columns => format!("CAST({row}{} AS TEXT)", self.document),
+        }
+    }
+
     /// SQL: a row has no end, so it is not alive. Express's table has none of that kind: there the end is damaged.
     pub(crate) fn but_endless(&self, row: &str) -> String {
         match self.kind {

@@ -22,7 +22,7 @@ use crate::times::{from_millis, read, seconds};
 
 /// The statements on the session table.
 pub(crate) struct Rows {
-    kind: TableKind,
+    pub(crate) kind: TableKind,
     load: String,
     insert: String,
     update: String,
@@ -48,11 +48,13 @@ impl Rows {
         let (layout, not_before) = (&tables.layout, read("c.not_before"));
         let Layout { kind, key, document, end, .. } = layout;
         let [beside_names, beside_values] = layout.inserted(4, 5);
+        let as_text = layout.text("");
         Self {
             kind: *kind,
             load: format!(
-                "SELECT unixepoch(s.{end}), s.{document}, c.not_before IS NOT NULL, {not_before}, c.swept{}
+                "SELECT unixepoch(s.{end}), {}, c.not_before IS NOT NULL, {not_before}, c.swept{}
                    FROM {table} AS s LEFT JOIN {cut_offs} AS c ON c.user_id = '' WHERE s.{key} = ?1{}",
+                layout.text("s."),
                 layout.beside("s."),
                 layout.but_endless("s.")
             ),
@@ -62,13 +64,13 @@ impl Rows {
             ),
             update: format!(
                 "UPDATE {table} SET {document} = ?2, {end} = datetime(?3, 'unixepoch'){}
-                   WHERE {key} = ?1 AND {document} = ?4 AND unixepoch({end}) >= ?5{}",
+                   WHERE {key} = ?1 AND {as_text} = ?4 AND unixepoch({end}) >= ?5{}",
                 layout.set_owner(6),
                 layout.and_same_owner(7)
             ),
             rotate: format!(
                 "UPDATE OR IGNORE {table} SET {key} = ?6, {document} = ?2, {end} = datetime(?3, 'unixepoch'){}{}
-                   WHERE {key} = ?1 AND {document} = ?4 AND unixepoch({end}) >= ?5{}",
+                   WHERE {key} = ?1 AND {as_text} = ?4 AND unixepoch({end}) >= ?5{}",
                 layout.set_owner(7),
                 layout.set_created_at(9),
                 layout.and_same_owner(8)

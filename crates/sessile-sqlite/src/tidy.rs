@@ -166,7 +166,7 @@ impl Tidying {
         let [session, registry, cut_offs, moves] =
             [&tables.session, &tables.registry, &tables.cut_offs, &tables.moves].map(|name| quoted(name));
         let (before, ended) = (read("not_before"), read("coalesce(ended_at, not_before)"));
-        let Layout { kind, key, document, end, .. } = &tables.layout;
+        let Layout { kind, key, end, .. } = &tables.layout;
         Self {
             kind: *kind,
             everyone: format!(
@@ -183,11 +183,12 @@ impl Tidying {
             ),
             rows: format!(
                 "SELECT s.{key}, unixepoch(s.{end}),
-                     CASE WHEN unixepoch(s.{end}) >= ?3 THEN s.{document} END,
+                     CASE WHEN unixepoch(s.{end}) >= ?3 THEN {} END,
                      (SELECT user_id FROM {registry} AS r WHERE r.sid = s.{key} AND r.status = 'active' LIMIT 1),
                      EXISTS (SELECT 1 FROM {registry} AS r WHERE r.sid = s.{key} AND r.status <> 'active')
                        OR EXISTS (SELECT 1 FROM {moves} AS m WHERE m.sid = s.{key}){}
                    FROM {session} AS s WHERE s.{key} > ?1 AND typeof(s.{key}) = 'text' ORDER BY s.{key} LIMIT ?2",
+                tables.layout.text("s."),
                 tables.layout.beside("s.")
             ),
             forget: format!(

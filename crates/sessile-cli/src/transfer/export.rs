@@ -27,13 +27,15 @@ pub(crate) async fn export(args: &ExportArgs) -> anyhow::Result<()> {
         }
         warn_of_readers();
         let sessions = store::sessions(&args.store).await?;
-        return gone_reader_is_no_failure(write(&sessions, &head, io::stdout().lock()).await.map(drop));
+        return gone_reader_is_no_failure(
+            write(&sessions, &head, settings.user_key(), io::stdout().lock()).await.map(drop),
+        );
     };
     let mut stop = Stop::heed()?;
     let sessions = store::sessions(&args.store).await?;
     let unfinished = Unfinished::create(path)?;
     let counts = tokio::select! {
-        written = write(&sessions, &head, &unfinished.file) => written?,
+        written = write(&sessions, &head, settings.user_key(), &unfinished.file) => written?,
         () = stop.told() => bail!("the export was stopped; nothing was written"),
     };
     unfinished.finish()?;
@@ -123,19 +125,24 @@ impl Drop for Unfinished {
 }
 
 /// Reads step by step and writes each step before the next is read.
-async fn write(sessions: &Sessions, head: &Head, to: impl Write) -> anyhow::Result<Counts> {
+async fn write(sessions: &Sessions, head: &Head, user_key: Option<&str>, to: impl Write) -> anyhow::Result<Counts> {
     let (transfer, now) = (transfer(sessions)?, sessions.now());
+    let user_key = if transfer.has_owner_column().await? { None } else { user_key };
     let bar = progress::bar("exporting", Some(transfer.size().await?));
     let mut lines = Lines { to: BufWriter::new(to), digest: Sha256::new() };
     lines.write(&format::head(head, now))?;
     let (mut counts, mut place) = (Counts::default(), Some(Place::default()));
     while let Some(from) = place {
         let (pieces, next) = transfer.export(&from, now, STEP).await?;
-        for piece in &pieces {
-            counts.count(piece);
-            lines.write(&format::line(piece))?;
-        }
         bar.inc(pieces.len() as u64);
+        for piece in pieces {
+            let piece = match user_key {
+                Some(key) => piece.owned_under(key)?,
+                None => piece,
+            };
+            counts.count(&piece);
+            lines.write(&format::line(&piece))?;
+        }
         place = next;
     }
     lines.finish(&counts)?;

@@ -114,6 +114,29 @@ async fn sessions_move_into_the_columns_table_and_stay_signed_in() {
     assert_eq!((row.get::<_, &str>(0), row.get::<_, bool>(1)), ("ada", false));
 }
 
+/// Express signs in and out in place and carries along what Sessile remembers, of whoever signed in before.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_express_signed_in_or_out_moves_as_that() {
+    let (from, to) = (Place::postgres().await, Place::columns().await);
+    from.prints(&["migrate"]);
+    from.sql(
+        r#"INSERT INTO session SELECT sid, ('{"cookie":{"originalMaxAge":null}' || rest || '}')::json, now() + '1 day' FROM (VALUES
+            ('out', ',"sessile":{"owner":"alice"}'),
+            ('other', ',"sessile":{"owner":"alice"},"user":"bob"'),
+            ('express', ',"user":"carol"'),
+            ('same', ',"sessile":{"owner":"dave"},"user":"dave"')) AS row (sid, rest)"#,
+    )
+    .await;
+    let file = from.directory.0.join("moving.jsonl");
+    let mut export = from.command(&["export", "--output", "moving.jsonl"]);
+    assert!(export.env("SESSION_USER_KEY", "user").output().unwrap().status.success());
+    assert_eq!(to.run(&["import", file.to_str().unwrap(), "--yes"]).0, Some(0));
+    let client = to.database.as_ref().unwrap().client().await;
+    let rows = client.query("SELECT id, user_id FROM sessions ORDER BY id", &[]).await.unwrap();
+    let rows: Vec<(&str, Option<&str>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(rows, [("express", Some("carol")), ("other", Some("bob")), ("out", None), ("same", Some("dave"))]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guard_of_the_columns_table_needs_no_user_key() {
     let place = Place::columns().await;

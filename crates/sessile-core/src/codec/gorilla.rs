@@ -211,7 +211,7 @@ impl GorillaCodec {
             value = key.decrypt(&value)?;
         }
         let id = SessionId::parse(&self.serializer.read(&value)?)?;
-        Some((id, self.max_age.is_some_and(|max| is_over(max / 2))))
+        Some((id, is_over(self.max_age.unwrap_or(MAX_AGE).min(MAX_AGE) / 2)))
     }
 }
 

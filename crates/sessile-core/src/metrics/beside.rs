@@ -172,6 +172,10 @@ impl<S: Store> Transfer for Measured<S> {
         self.measure(Op::Transfer, self.transfer_below()?.import(pieces)).await
     }
 
+    async fn has_owner_column(&self) -> Result<bool, Error> {
+        self.transfer_below()?.has_owner_column().await
+    }
+
     async fn size(&self) -> Result<u64, Error> {
         self.measure(Op::Transfer, self.transfer_below()?.size()).await
     }

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use sessile_core::codec::{Keyring, Secret};
 use sessile_core::{
-    Alignment, Config, End, IdForm, KeyForm, Registry as _, RequestHead, Sessions, Store as _, Sweep, Transfer as _,
-    Written,
+    Alignment, Config, End, IdForm, KeyForm, Place, Registry as _, RequestHead, Sessions, Store as _, Sweep,
+    Transfer as _, Written,
 };
 use sessile_postgres::PostgresStore;
 use sessile_testkit::conformance;
@@ -287,4 +287,22 @@ async fn the_guard_keeps_what_ended_and_follows_the_column_of_the_user() {
     store.unguard().await.unwrap().apply().await.unwrap();
     save("a", Some("carol")).await;
     assert!(store.load(&key("a"), SystemTime::UNIX_EPOCH).await.unwrap().is_some(), "without the guard it comes back");
+}
+
+/// What ended while it was exported has a row in the export, and an end behind it.
+#[tokio::test]
+async fn an_import_is_not_taken_for_sign_ins_by_the_guard() {
+    let ((_theirs, _, from), (_ours, _, to)) = (start().await, start().await);
+    to.guard(None).await.unwrap().apply().await.unwrap();
+    sign_in(&from, "stays", "alice", 1).await;
+    sign_in(&from, "leaves", "alice", 2).await;
+    let all = async |kind| from.export(&Place { kind, after: None }, at(0), 100).await.unwrap().0;
+    let sessions = all(0).await;
+    assert!(from.remove(&key("leaves"), &crate::signed_in::revoked(5)).await.unwrap());
+    to.import(&sessions).await.unwrap();
+    for kind in 1..5 {
+        to.import(&all(kind).await).await.unwrap();
+    }
+    assert_eq!(live(&to, "alice").await, live(&from, "alice").await, "with the handle that it had");
+    assert!(found(&to, "leaves").await.is_none() && found(&to, "stays").await.is_some());
 }

@@ -1,7 +1,8 @@
 //! Rows that another program writes while Sessile does.
 
 use sessile_core::{
-    Alignment, IdForm, KeyForm, RequestHead, Search, Session, SessionId, SetCookie, Status, StoreKey, Tidy,
+    Alignment, IdForm, KeyForm, Place, RequestHead, Search, Session, SessionId, SetCookie, Status, StoreKey, Tidy,
+    Transfer as _,
 };
 use sessile_testkit::clock::ManualClock;
 use sessile_testkit::contract::signed_out;
@@ -30,6 +31,25 @@ async fn a_row_that_another_program_inserted_is_a_session() {
     assert_eq!(user.as_deref(), Some("bob"));
     assert_eq!(values, r#"{"cart":[1],"theme":"dark","seen":true}"#);
     assert_eq!(created_at, "2040-01-01 11:00:00.250", "an update leaves the beginning as it was written");
+}
+
+/// As a program in Go does that hands over what `json.Marshal` gave: SQLite keeps bytes as bytes, whatever the column's type.
+#[tokio::test]
+async fn values_that_another_program_wrote_as_bytes_are_values() {
+    let columns = Columns::new();
+    let store = columns.store().await;
+    columns.row("a", Some("bob"), r#"{"cart":[1]}"#);
+    columns.0.execute("UPDATE sessions SET \"values\" = CAST(\"values\" AS BLOB)", []);
+    let mut record = load(&store, "a").await;
+    assert_eq!(record.data.get("cart"), Some("[1]"));
+    assert_eq!(store.export(&Place::default(), at(0), 10).await.unwrap().0.len(), 1);
+    store.tidy(&Tidy { now: at(0), history: Duration::MAX, user_key: None, limit: 100 }).await.unwrap();
+    assert_eq!(devices(&store, "bob").await.len(), 1, "the sweeper finds whom it signed in");
+    record.data.insert("cart", "[1,2]");
+    assert_eq!(store.update(&key("a"), &record).await.unwrap(), Written::Done);
+    columns.0.execute("UPDATE sessions SET \"values\" = CAST(\"values\" AS BLOB)", []);
+    let record = load(&store, "a").await;
+    assert_eq!(store.rotate(&key("a"), &key("b"), &record).await.unwrap(), Written::Done);
 }
 
 /// Each of a request's writes compares the user, whichever way another program wrote that nobody is signed in any more.
