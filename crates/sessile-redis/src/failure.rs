@@ -25,6 +25,11 @@ impl Failure {
         matches!(self, Self::Redis(error) if broke(error))
     }
 
+    /// The server answered, and would not do it.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Redis(error) if !error.is_io_error() && !error.is_connection_dropped())
+    }
+
     /// No answer came in time.
     pub(crate) fn is_slow(&self) -> bool {
         match self {

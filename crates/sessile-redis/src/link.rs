@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::failure::Failure;
 use crate::lane::Lane;
 use crate::names::note_of;
-use crate::replicas::Waiting;
+use crate::replicas::{History, Waiting};
 use crate::road::Road;
 use crate::script::{Answer, Script};
 
@@ -130,15 +130,26 @@ impl Link {
         keys: &[impl AsRef<str>],
         arguments: &[String],
     ) -> Result<(Answer, bool), Failure> {
+        let Some(first) = keys.first().map(AsRef::as_ref) else { return Err(Failure::Odd) };
+        let since = self.history(first).await?;
         let answer = self.run(script, keys, arguments).await?;
-        let Some(first) = keys.first() else { return Err(Failure::Odd) };
-        Ok((answer, self.confirm(first.as_ref()).await?))
+        Ok((answer, self.confirm(first, since).await?))
     }
 
-    /// Whether replicas enough, if any were asked for, have what was done where this key is.
-    pub(crate) async fn confirm(&self, key: &str) -> Result<bool, Failure> {
+    /// The history that the server of this key is in, for whoever wants to confirm what comes then; nothing where no
+    /// replicas are waited for.
+    pub(crate) async fn history(&self, key: &str) -> Result<Option<History>, Failure> {
         match &self.waiting {
-            Some(waiting) => waiting.confirm(&note_of(key, self.is_cluster)).await,
+            Some(_) => self.on_road(key, async |mut road| History::of(&mut road, key).await).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether replicas enough, if any were asked for, have what was done where this key is, since that history was asked
+    /// for.
+    pub(crate) async fn confirm(&self, key: &str, since: Option<History>) -> Result<bool, Failure> {
+        match self.waiting.as_ref().zip(since) {
+            Some((waiting, since)) => waiting.confirm(&note_of(key, self.is_cluster), &since).await,
             None => Ok(true),
         }
     }

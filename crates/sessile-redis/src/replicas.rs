@@ -5,6 +5,10 @@
 //! `WAIT` is about what its own connection wrote last. So a note is written there first, which comes after everything that
 //! it stands for. Who waits at the same time for the same part of the store shares one: while a group waits, the next one
 //! gathers.
+//!
+//! In a failover the two roads may lead to two servers, of which each calls itself the primary, and the replicas of the new
+//! one have what it has. So whoever wants to wait asks first in which history the server is: a promoted server begins one
+//! of its own. What was confirmed in another history is not confirmed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +19,7 @@ use tokio::sync::watch;
 use crate::failure::Failure;
 use crate::lane::Lane;
 use crate::link::within;
+use crate::road::Road;
 
 /// How many replicas have to have a sign-out, and within which time.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +28,29 @@ pub(crate) struct Replicas {
     pub(crate) timeout: Duration,
 }
 
-type Told = watch::Receiver<Option<Result<bool, Failure>>>;
+/// The history that a server writes: its replication id, or nothing where it does not tell. Its replicas write the same one,
+/// until one of them is promoted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct History(Option<String>);
+
+impl History {
+    /// That of the server of this key.
+    pub(crate) async fn of(road: &mut Road, key: &str) -> Result<Self, Failure> {
+        let mut question = redis::pipe();
+        question.cmd("INFO").arg("replication");
+        let info: String = match road.send_together(question, key).await {
+            Ok(mut answers) => redis::from_redis_value(answers.pop().ok_or(Failure::Odd)?)?,
+            Err(failure) if failure.is_refusal() => return Ok(Self(None)),
+            Err(failure) => return Err(failure),
+        };
+        let id = info.lines().find_map(|line| line.strip_prefix("master_replid:"));
+        Ok(Self(id.map(|id| id.trim().to_owned())))
+    }
+}
+
+/// The history that replicas enough have, to its end; nothing when they are too few.
+type Confirmed = Option<History>;
+type Told = watch::Receiver<Option<Result<Confirmed, Failure>>>;
 
 /// The groups of one part.
 #[derive(Default)]
@@ -53,15 +80,16 @@ impl Waiting {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether replicas enough have everything that was done in this part, of which `note` is a free name.
-    pub(crate) async fn confirm(&self, note: &str) -> Result<bool, Failure> {
+    /// Whether replicas enough have everything that was done in this part, of which `note` is a free name, since its server
+    /// was in this history.
+    pub(crate) async fn confirm(&self, note: &str, since: &History) -> Result<bool, Failure> {
         let limit = (self.patience + self.replicas.timeout) * 2;
         let mut told = self.join(note);
-        within(limit, async {
+        let confirmed = within(limit, async {
             let answer = told.wait_for(Option::is_some).await.map_err(|_| Failure::Odd)?;
             answer.clone().unwrap_or(Err(Failure::Odd))
-        })
-        .await
+        });
+        Ok(confirmed.await?.as_ref() == Some(since))
     }
 
     fn join(&self, note: &str) -> Told {
@@ -85,15 +113,20 @@ impl Waiting {
         told
     }
 
-    async fn wait(&self, note: &str) -> Result<bool, Failure> {
+    async fn wait(&self, note: &str) -> Result<Confirmed, Failure> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("SET").arg(note).arg("");
         pipeline.cmd("WAIT").arg(self.replicas.count).arg(self.replicas.timeout.as_millis() as u64);
         let limit = self.patience + self.replicas.timeout;
         let taken = within(limit, self.lane.road()).await?;
-        let answer = within(limit, taken.road.clone().send_together(pipeline, note)).await;
+        let mut road = taken.road.clone();
+        let answer = within(limit, async {
+            let reached = road.send_together(pipeline, note).await?.pop().ok_or(Failure::Odd)?;
+            let is_enough = redis::from_redis_value::<u32>(reached)? >= self.replicas.count;
+            Ok(if is_enough { Some(History::of(&mut road, note).await?) } else { None })
+        });
+        let answer = answer.await;
         self.lane.heed(&taken, taken.road.part(note), &answer);
-        let reached = answer?.pop().ok_or(Failure::Odd)?;
-        Ok(redis::from_redis_value::<u32>(reached)? >= self.replicas.count)
+        answer
     }
 }

@@ -75,6 +75,7 @@ impl RedisStore {
         keep: Option<&Handle>,
         ending: &Ending,
     ) -> Result<Vec<EndedSession>, Error> {
+        let since = self.link.history(&home.live()).await?;
         let cut = millis_up(ending.at).to_string();
         let cut_off = self.link.run(&CUT_OFF, &home.keys(None, &[]), std::slice::from_ref(&cut)).await?;
         let mut fixed = vec![cut, keep.map(Handle::to_string).unwrap_or_default()];
@@ -86,7 +87,7 @@ impl RedisStore {
             let answer = self.link.run(&END_SOME, &home.keys(None, handles), &arguments).await?;
             sessions.extend(all_ended(&home.owner, &answer.rest));
         }
-        safe(sessions, self.link.confirm(&home.live()).await?)
+        safe(sessions, self.link.confirm(&home.live(), since).await?)
     }
 
     /// Those that are written down under a provider's session. Each ends by itself: whoever is interrupted asks again.

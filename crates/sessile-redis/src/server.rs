@@ -81,8 +81,7 @@ impl Server {
 /// Settings of every primary whose names fit; nothing where they are not told.
 async fn settings(link: &Link, names: &str) -> Result<Vec<String>, Failure> {
     match told(link, redis::cmd("CONFIG").arg("GET").arg(names).to_owned()).await {
-        Err(Failure::Redis(error)) if error.is_io_error() || error.is_connection_dropped() => Err(error.into()),
-        Err(Failure::Redis(_)) => Ok(Vec::new()),
+        Err(failure) if failure.is_refusal() => Ok(Vec::new()),
         settings => settings,
     }
 }

@@ -203,7 +203,8 @@ impl RedisStore {
         Ok(written(&self.link.run(&TOUCH, &keys, &arguments).await?)?)
     }
 
-    /// There is nothing to end. If that is because an earlier try ended it, the replicas have to have that, too.
+    /// There is nothing to end. If that is because an earlier try ended it, the replicas have to have that, too; or it was
+    /// another server that had it, and the session lives on where it is asked for now.
     async fn confirm_end(&self, key: &StoreKey) -> Result<bool, Error> {
         if self.link.waiting.is_none() {
             return Ok(false);
@@ -212,7 +213,11 @@ impl RedisStore {
         let (pointer, _) = self.pointer(&place).await?;
         let device = |lead: Lead| self.names.home(&lead.owner).device(lead.handle.as_str());
         let was_at = pointer.home.map_or(place.name, device);
-        safe(false, self.link.confirm(&was_at).await?)
+        let since = self.link.history(&was_at).await?;
+        if self.locate(key).await?.is_some() {
+            return Err(lost_track());
+        }
+        safe(false, self.link.confirm(&was_at, since).await?)
     }
 
     /// Ends the row that was found, whoever's it is.

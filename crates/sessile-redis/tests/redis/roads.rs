@@ -13,7 +13,7 @@ use crate::sessions::{alive, insert, key, now, signed_out};
 /// How long a store may take to find the server that it is to talk to.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begin = Instant::now();
     while !is_so().await {
         assert!(begin.elapsed() < PATIENCE, "expected {what}");
@@ -21,13 +21,13 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-async fn follow(replica: &Server, primary: &Server) {
+pub(crate) async fn follow(replica: &Server, primary: &Server) {
     replica.ask(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
     until("a replica", async || replica.ask("INFO replication").contains("master_link_status:up")).await;
 }
 
 /// Makes it the replica of one who does not answer: it goes on with what it has.
-fn demote(server: &Server) {
+pub(crate) fn demote(server: &Server) {
     assert!(server.ask("REPLICAOF 127.0.0.1 1").contains("OK"));
 }
 
