@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use sessile_core::{
     Alignment, Cursor, Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Search, Seen, SignIn,
-    SignedIn, StoreKey, Tidied, Tidy, UserId,
+    SignedIn, StoreKey, TableKind, Tidied, Tidy, UserId,
 };
 use tokio_postgres::types::{ToSql, Type};
 
@@ -64,7 +64,7 @@ impl RegistrySql {
             ),
             seen: if names.counts { seen_and_counted(registry) } else { seen(registry) },
             lock: format!("SELECT 1 FROM {registry} WHERE id = $1::text::uuid AND user_id = $2 FOR UPDATE"),
-            revoke: revocation(names, "r.user_id = $1 AND r.id = $6::text::uuid"),
+            revoke: revocation(names, "r.user_id = $1 AND r.id = $6::text::uuid", ""),
             cut_off: format!(
                 "INSERT INTO {cutoffs} AS c (user_id, not_before, revoked_at, end_reason) \
                  VALUES ($1, to_timestamp($2), to_timestamp($3), $4) ON CONFLICT (user_id) DO UPDATE \
@@ -75,12 +75,12 @@ impl RegistrySql {
                 "SELECT count(*) FROM (SELECT id FROM {registry} WHERE user_id = $1 AND status = 'active' \
                  ORDER BY id FOR UPDATE) locked"
             ),
-            revoke_all: revocation(names, "r.user_id = $1 AND r.id IS DISTINCT FROM $6::text::uuid"),
+            revoke_all: revocation(names, "r.user_id = $1 AND r.id IS DISTINCT FROM $6::text::uuid", &unknown(names)),
             lock_from: format!(
                 "SELECT count(*) FROM (SELECT id FROM {registry} WHERE provider_session = $1 AND status = 'active' \
                  ORDER BY id FOR UPDATE) locked"
             ),
-            revoke_from: revocation(names, "r.provider_session = $1"),
+            revoke_from: revocation(names, "r.provider_session = $1", ""),
             revoke_everyone: format!(
                 "INSERT INTO {cutoffs} AS c (user_id, not_before, revoked_at, end_reason) \
                  VALUES ('', to_timestamp($1), to_timestamp($2), $3) ON CONFLICT (user_id) DO UPDATE \
@@ -128,8 +128,31 @@ fn seen_and_counted(registry: &str) -> String {
     )
 }
 
-/// Ends those live sessions, in both tables.
-fn revocation(names: &Names, those: &str) -> String {
+/// More parts of the statement that ends all of a user's sessions. Where a column says whose a session is, another program
+/// may have signed the user in where the registry knows of somebody else, or of nobody: that goes as well, and its key is
+/// dead from then on.
+fn unknown(names: &Names) -> String {
+    let Names { data, registry, cutoffs, moves, columns, .. } = names;
+    if columns.kind == TableKind::Express {
+        return String::new();
+    }
+    let Columns { key, end, .. } = columns;
+    format!(
+        ", unknown AS ( \
+           DELETE FROM {data} WHERE user_id = $1 AND {end} >= to_timestamp($2) \
+             AND (created_at < (SELECT not_before FROM {cutoffs} WHERE user_id = $1)) IS NOT FALSE \
+             AND {key} <> ALL (ARRAY (SELECT sid FROM ended WHERE sid IS NOT NULL)) \
+             AND {key} <> ALL (ARRAY (SELECT sid FROM {registry} WHERE id = $6::text::uuid AND sid IS NOT NULL)) \
+           RETURNING {key} \
+         ), buried AS ( \
+           INSERT INTO {moves} (sid, moved_to, moved_at) SELECT {key}, {key}, to_timestamp($4) FROM unknown \
+           ON CONFLICT (sid) DO UPDATE SET moved_to = excluded.moved_to, moved_at = excluded.moved_at \
+         )"
+    )
+}
+
+/// Ends those live sessions, in both tables; `more` is done in the same go.
+fn revocation(names: &Names, those: &str, more: &str) -> String {
     let Names { data, registry, columns: Columns { key, end, .. }, .. } = names;
     format!(
         "WITH ended AS ( \
@@ -140,7 +163,7 @@ fn revocation(names: &Names, those: &str) -> String {
            RETURNING id, sid, user_id, ip_address \
          ), removed AS ( \
            DELETE FROM {data} WHERE {key} = ANY (ARRAY (SELECT sid FROM ended)) \
-         ) \
+         ){more} \
          SELECT id::text, user_id, host(ip_address) FROM ended"
     )
 }

@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, ToSql, params};
 use sessile_core::{Device, EndedSession, Ending, Handle, Seen, StoreKey, UserId};
 
@@ -250,6 +251,12 @@ impl Entries {
         for sql in [&self.moved, &self.follow] {
             connection.prepare_cached(sql)?.execute(params![from.as_str(), to.as_str(), millis(at)])?;
         }
+        Ok(())
+    }
+
+    /// What lay under this key is over, although the registry may not know of it.
+    pub(crate) fn bury(&self, connection: &Connection, sid: &Value, at: SystemTime) -> rusqlite::Result<()> {
+        connection.prepare_cached(&self.moved)?.execute(params![sid, sid, millis(at)])?;
         Ok(())
     }
 

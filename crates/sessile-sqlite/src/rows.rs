@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
-use sessile_core::{CutOff, Error, Record, StoreKey, TableKind, Written};
+use sessile_core::{CutOff, Error, Handle, Record, StoreKey, TableKind, UserId, Written};
 
 use crate::change::Change;
 use crate::failure;
@@ -29,6 +29,8 @@ pub(crate) struct Rows {
     rotate: String,
     touch: String,
     remove: String,
+    /// Where a column says whose a session is.
+    remove_of: Option<String>,
     is_alive: String,
     pub(crate) sweep: String,
 }
@@ -80,6 +82,14 @@ impl Rows {
                    WHERE {key} = ?1 AND unixepoch({end}) >= ?3"
             ),
             remove: format!("DELETE FROM {table} WHERE {key} = ?1"),
+            remove_of: (*kind == TableKind::Columns).then(|| {
+                let registry = quoted(&tables.registry);
+                format!(
+                    "DELETE FROM {table} WHERE user_id = ?1 AND unixepoch({end}) >= ?2 AND ({} < ?4) IS NOT FALSE
+                       AND {key} IS NOT (SELECT sid FROM {registry} WHERE id = ?3) RETURNING {key}",
+                    read("created_at")
+                )
+            }),
             is_alive: format!("SELECT 1 FROM {table} WHERE {key} = ?1 AND unixepoch({end}) >= ?2"),
             sweep: format!(
                 "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table}
@@ -88,9 +98,10 @@ impl Rows {
         }
     }
 
-    pub(crate) fn all(&self) -> [&str; 8] {
+    pub(crate) fn all(&self) -> Vec<&str> {
         let Self { load, insert, update, rotate, touch, remove, is_alive, sweep, .. } = self;
-        [load, insert, update, rotate, touch, remove, is_alive, sweep]
+        let all = [load, insert, update, rotate, touch, remove, is_alive, sweep];
+        all.into_iter().chain(&self.remove_of).map(String::as_str).collect()
     }
 
     /// What has to be written for this record.
@@ -180,6 +191,21 @@ impl Rows {
     /// The session alone. The registry has to follow.
     pub(crate) fn remove(&self, connection: &Connection, sid: impl ToSql) -> rusqlite::Result<bool> {
         Ok(connection.prepare_cached(&self.remove)?.execute([sid])? == 1)
+    }
+
+    /// Removes the user's live sessions that began before this time, but one, as far as columns say so, and gives their keys.
+    /// The registry has to follow.
+    pub(crate) fn remove_of(
+        &self,
+        connection: &Connection,
+        owner: &UserId,
+        keep: Option<&Handle>,
+        now: SystemTime,
+        before: i64,
+    ) -> rusqlite::Result<Vec<Value>> {
+        let Some(remove_of) = &self.remove_of else { return Ok(Vec::new()) };
+        let values = params![owner.as_str(), seconds(now), keep.map(Handle::as_str), before];
+        connection.prepare_cached(remove_of)?.query_map(values, |row| row.get(0))?.collect()
     }
 
     /// Removes what has expired, and gives its keys, whatever other programs made of them. The registry has to follow.

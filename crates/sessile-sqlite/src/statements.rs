@@ -64,7 +64,7 @@ impl Statements {
     pub(crate) fn all(&self) -> [Vec<&str>; 2] {
         let lists = [&self.lists.all()[..], &self.tidying.all(), &self.export.all()].concat();
         let registry = [&self.entries.all()[..], &lists, &self.import.all()].concat();
-        [self.rows.all().to_vec(), registry]
+        [self.rows.all(), registry]
     }
 
     pub(crate) fn rotate(
@@ -123,7 +123,12 @@ impl Statements {
     ) -> rusqlite::Result<Vec<EndedSession>> {
         self.entries.cut_off(connection, owner.as_str(), before, ending)?;
         let ended = self.entries.end_all(connection, owner, keep, ending)?;
-        self.remove_all(connection, ended)
+        let revoked = self.remove_all(connection, ended)?;
+        // Another program may have signed the user in where the registry knows of somebody else, or of nobody.
+        for sid in self.rows.remove_of(connection, owner, keep, ending.at, before)? {
+            self.entries.bury(connection, &sid, ending.at)?;
+        }
+        Ok(revoked)
     }
 
     pub(crate) fn revoke_provider_session(

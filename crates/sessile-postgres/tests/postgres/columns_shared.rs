@@ -1,5 +1,6 @@
 //! The columns table beside another program that reads and writes it, as services in Go do.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use sessile_core::codec::{Keyring, Secret};
@@ -15,7 +16,7 @@ use sessile_testkit::postgres::Database;
 use tokio_postgres::Client;
 
 use crate::columns::builder;
-use crate::signed_in::{at, ends, found, live, sign_in, tidy};
+use crate::signed_in::{at, ends, found, handle, live, revoked, sign_in, tidy};
 
 /// A database, a connection for the other program, and a store.
 async fn start() -> (Database, Client, PostgresStore) {
@@ -172,6 +173,32 @@ async fn the_sweeper_follows_the_column_of_the_user() {
     assert_eq!(store.align(&key("a"), None, at(40)).await.unwrap(), Alignment::Nobody);
 }
 
+/// Whoever signs out everywhere means what another program signed in, too.
+#[tokio::test]
+async fn what_another_program_signed_in_is_revoked_with_the_users_other_sessions() {
+    let (_database, client, store) = start().await;
+    for (name, user, number) in [("kept", "bob", 1), ("known", "bob", 2), ("was carol's", "carol", 3)] {
+        sign_in(&store, name, user, number).await;
+    }
+    let theirs = [("unseen", Some("bob")), ("expired", Some("bob")), ("other", Some("alice")), ("nobody", None)];
+    for (name, user) in theirs {
+        create(&client, name, user, "{}").await;
+    }
+    set_user(&client, "was carol's", Some("bob")).await;
+    client.batch_execute("UPDATE sessions SET expires_at = '2040-01-01 11:30:00Z' WHERE id = 'expired'").await.unwrap();
+    assert_eq!(store.revoke_all(&"bob".into(), Some(&handle(1)), &revoked(5)).await.unwrap().len(), 1);
+    let left = async || {
+        let rows = client.query("SELECT id FROM sessions", &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect::<BTreeSet<String>>().into_iter().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(left().await, "expired kept nobody other");
+    // A request that was in flight saves what it had, as if that had just begun.
+    create(&client, "unseen", Some("bob"), "{}").await;
+    client.batch_execute("UPDATE sessions SET created_at = '2040-01-01 12:30:00Z' WHERE id = 'unseen'").await.unwrap();
+    assert_eq!(tidy(&store, 10, 100).await.removed, 1);
+    assert_eq!(left().await, "expired kept nobody other");
+}
+
 /// Ids as services in Go make them, and the keys are the ids.
 #[tokio::test]
 async fn ids_of_every_form_are_keys_of_the_table() {
@@ -275,7 +302,7 @@ async fn the_guard_keeps_what_ended_and_follows_the_column_of_the_user() {
     assert_eq!(live(&store, "bob").await.len(), 1, "a sign-in is known at once");
     save("a", Some("carol")).await;
     assert_eq!((ends(&store, "bob").await, live(&store, "carol").await.len()), (vec![End::LoggedOut], 1));
-    let ending = crate::signed_in::revoked(5);
+    let ending = revoked(5);
     assert_eq!(store.revoke_all(&"carol".into(), None, &ending).await.unwrap().len(), 1);
     save("a", Some("carol")).await;
     assert!(found(&store, "a").await.is_none(), "a request in flight does not bring it back");
@@ -298,7 +325,7 @@ async fn an_import_is_not_taken_for_sign_ins_by_the_guard() {
     sign_in(&from, "leaves", "alice", 2).await;
     let all = async |kind| from.export(&Place { kind, after: None }, at(0), 100).await.unwrap().0;
     let sessions = all(0).await;
-    assert!(from.remove(&key("leaves"), &crate::signed_in::revoked(5)).await.unwrap());
+    assert!(from.remove(&key("leaves"), &revoked(5)).await.unwrap());
     to.import(&sessions).await.unwrap();
     for kind in 1..5 {
         to.import(&all(kind).await).await.unwrap();

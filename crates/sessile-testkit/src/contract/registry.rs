@@ -655,7 +655,9 @@ pub async fn what_was_not_known_does_not_survive_a_revocation(fixture: impl Fixt
     assert_eq!(align("seen before", proved(3, 999)).await, Alignment::Over);
     assert_eq!(align("seen after", proved(4, 1_000)).await, Alignment::Device(handle(4)));
     let done = tidied(registry, 2_000, Some("userId")).await;
-    assert_eq!((done.registered, done.removed), (2, 2));
+    // Where a column says whose a session is, the revocation itself finds those of before.
+    let removed = if fixture.keeps_cookies() { 2 } else { 0 };
+    assert_eq!((done.registered, done.removed), (2, removed));
     for name in ["ours before", "theirs before", "seen before"] {
         assert!(load(&store, name).await.is_none(), "{name}");
     }

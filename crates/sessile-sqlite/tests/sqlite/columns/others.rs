@@ -326,13 +326,29 @@ async fn whom_another_program_signed_in_and_out_is_registered_by_the_sweeper() {
     assert_eq!(found.iter().map(|device| device.owner.as_str()).collect::<Vec<_>>(), ["carol"]);
 }
 
-/// What was revoked before anybody knew of it is over when the sweeper sees it.
+/// Whoever signs out everywhere means those sign-ins, too.
 #[tokio::test]
-async fn what_another_program_signed_in_before_a_revocation_is_over() {
+async fn what_another_program_signed_in_is_revoked_with_the_users_other_sessions() {
     let columns = Columns::new();
     let store = columns.store().await;
-    columns.row("a", Some("bob"), "{}");
-    assert!(store.revoke_all(&"bob".into(), None, &revoked(0)).await.unwrap().is_empty(), "nobody knows of it yet");
+    for (name, user, number) in [("kept", "bob", 1), ("known", "bob", 2), ("was carol's", "carol", 3)] {
+        signed_in(&store, name, user, number).await;
+    }
+    let theirs = [("unseen", Some("bob")), ("expired", Some("bob")), ("other", Some("alice")), ("nobody", None)];
+    for (name, user) in theirs {
+        columns.row(name, user, "{}");
+    }
+    columns.0.execute("UPDATE sessions SET user_id = 'bob' WHERE id = 'was carol''s'", []);
+    columns.0.execute("UPDATE sessions SET expires_at = '2040-01-01 11:30:00' WHERE id = 'expired'", []);
+    assert_eq!(store.revoke_all(&"bob".into(), Some(&handle(1)), &revoked(5)).await.unwrap().len(), 1);
+    let left = || {
+        let sql = "SELECT group_concat(id, ' ') FROM (SELECT id FROM sessions ORDER BY id)";
+        columns.0.connection().query_row(sql, [], |row| row.get::<_, String>(0)).unwrap()
+    };
+    assert_eq!(left(), "expired kept nobody other");
+    // A request that was in flight saves what it had, as if that had just begun.
+    columns.row("unseen", Some("bob"), "{}");
+    columns.0.execute("UPDATE sessions SET created_at = '2040-01-01 12:30:00' WHERE id = 'unseen'", []);
     assert_eq!(store.tidy(&tidy(None)).await.unwrap().removed, 1);
-    assert!(!is_there(&store, "a").await);
+    assert_eq!(left(), "expired kept nobody other");
 }
