@@ -1,5 +1,5 @@
-//! `sessile sweep`: what the sweeper of a server does, on request. It rests after each step twice as long as the step
-//! took, as that one does, so that live traffic has the store for itself two thirds of the time.
+//! `sessile sweep`: what the sweeper of a server does, on request. It rests after each step nine times as long as
+//! the step took, as that one does, so that live traffic has the store for itself nine tenths of the time.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,7 +19,8 @@ pub(crate) async fn sweep(args: &SweepArgs) -> Outcome {
     if args.dry_run {
         return foretell(&sessions, older_than, args.output.json).await;
     }
-    let sweep = Sweeping { bar: bar(&sessions, older_than).await?, sessions, older_than, batch: args.batch };
+    let bar = bar(&sessions, older_than).await?;
+    let sweep = Sweeping { bar, sessions, older_than, batch: args.batch, rest: args.rest };
     let mut swept = sweep.round().await?;
     let mut last = swept.removed;
     while args.until_done && last > 0 {
@@ -88,6 +89,8 @@ struct Sweeping {
     sessions: Sessions,
     older_than: Duration,
     batch: u32,
+    /// How many times as long as a step took.
+    rest: u32,
     bar: ProgressBar,
 }
 
@@ -103,7 +106,7 @@ impl Sweeping {
             if batch < u64::from(self.batch) {
                 break;
             }
-            tokio::time::sleep(begun.elapsed() * 2).await;
+            tokio::time::sleep(begun.elapsed() * self.rest).await;
         }
         loop {
             let begun = Instant::now();
@@ -113,7 +116,7 @@ impl Sweeping {
             if !more {
                 return Ok(swept);
             }
-            tokio::time::sleep(begun.elapsed() * 2).await;
+            tokio::time::sleep(begun.elapsed() * self.rest).await;
         }
     }
 }

@@ -45,7 +45,7 @@ async fn what_has_expired_is_removed_and_counted() {
 async fn one_round_goes_to_the_end() {
     for place in Place::both().await {
         fill(&place).await;
-        assert_eq!(place.prints(&["sweep", "--json"]), "{\"ended\":0,\"over\":0,\"removed\":2200}\n");
+        assert_eq!(place.prints(&["sweep", "--rest", "0", "--json"]), "{\"ended\":0,\"over\":0,\"removed\":2200}\n");
     }
 }
 
@@ -54,6 +54,7 @@ fn what_is_typed_wrongly_is_said() {
     for (words, told) in [
         (&["sweep", "--older-than", "yesterday"][..], "expected a span like 90s, 30m, 1h or 7d, found \"yesterday\""),
         (&["sweep", "--batch", "0"], "0 is not in 1..=100000"),
+        (&["sweep", "--rest", "1001"], "1001 is not in 0..=1000"),
     ] {
         let (code, out, err) = Place::sqlite().run(words);
         assert_eq!((code, &*out), (Some(2), ""), "{words:?}: {err}");
