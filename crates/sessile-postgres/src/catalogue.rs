@@ -22,12 +22,15 @@ pub(crate) struct Column {
     pub(crate) is_required: bool,
     /// Takes no NULL, whether it has a default or not.
     pub(crate) is_not_null: bool,
+    /// The name of its collation, where that is not the database's.
+    pub(crate) collation: Option<String>,
 }
 
 /// The columns of the table with this quoted name; none when there is no such table.
 pub(crate) async fn columns(client: &Client, name: &str) -> Result<Vec<Column>, Error> {
     const COLUMNS: &str = "SELECT n.nspname::text, a.attname::text, format_type(a.atttypid, NULL), a.atttypmod, \
-        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attnotnull \
+        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attnotnull, \
+        (SELECT l.collname::text FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND l.collname <> 'default') \
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
         WHERE c.oid = to_regclass($1) ORDER BY a.attnum";
@@ -41,6 +44,7 @@ pub(crate) async fn columns(client: &Client, name: &str) -> Result<Vec<Column>, 
             modifier: row.try_get(3)?,
             is_required: row.try_get(4)?,
             is_not_null: row.try_get(5)?,
+            collation: row.try_get(6)?,
         })
     };
     rows.iter().map(column).collect::<Result<_, tokio_postgres::Error>>().map_err(|error| Failure::from(error).into())

@@ -29,6 +29,21 @@ pub(crate) struct Table {
 pub(crate) struct Found {
     pub(crate) schema: String,
     pub(crate) columns: Columns,
+    /// The name of the key's collation, where that is not the database's.
+    pub(crate) collation: Option<String>,
+}
+
+impl Found {
+    /// What is slow because of the key's collation, and the SQL that changes it.
+    pub(crate) fn slow_collation(&self, table: &str) -> Option<(String, String)> {
+        let (key, collation) = (self.columns.key, self.collation.as_ref()?);
+        let finding = format!(
+            "{key} has the collation {} and not the database's, so that sessions and registry are compared without their indexes",
+            quote(collation)
+        );
+        let remedy = format!("ALTER TABLE {table} ALTER COLUMN {key} TYPE text COLLATE \"default\";");
+        Some((finding, remedy))
+    }
 }
 
 /// Finds the tables, or creates them. Never caches a failure.
@@ -68,8 +83,10 @@ pub(crate) async fn find(client: &Client, settings: &PostgresBuilder) -> Result<
     let name = qualified(settings.schema.as_deref(), &settings.table);
     let columns = columns(client, &name).await?;
     let Some(first) = columns.first() else { return Ok(None) };
+    let schema = first.schema.clone();
+    let collation_of = |key: &str| columns.iter().find(|column| column.name == key)?.collation.clone();
     let columns = shape::of(&name, &columns, settings.kind)?;
-    Ok(Some(Found { schema: first.schema.clone(), columns }))
+    Ok(Some(Found { schema, collation: collation_of(columns.key), columns }))
 }
 
 async fn create(client: &Client, settings: &PostgresBuilder) -> Result<(), Failure> {
@@ -135,6 +152,11 @@ async fn adopt(client: &Client, settings: &PostgresBuilder, found: &Found, how: 
         return Err(Error::config(format!(
             "expected the table {quoted} to have a primary key on {key}, found none; add one: ALTER TABLE {quoted} ADD PRIMARY KEY ({key})"
         )));
+    }
+    if let Some((finding, remedy)) = found.slow_collation(&quoted) {
+        tracing::warn!(
+            "expected the columns of {quoted} to be compared by an index, found that {finding}; change it: {remedy}"
+        );
     }
     for column in usage.unindexed {
         let reader = if column == columns.end { "sweeping" } else { "looking for a user's sessions" };

@@ -92,7 +92,10 @@ async fn sessions(look: &Look<'_>, name: &str, checks: &mut Vec<Check>) -> Resul
             ));
             let (columns, [_, document, end]) = (&found.columns, found.columns.shown());
             let finding = format!("{document} is {}, {end} is {}.", columns.document_type, columns.end_type);
-            checks.push(Check::good(COLUMNS, finding));
+            checks.push(match found.slow_collation(name) {
+                Some((finding, remedy)) => Check::warning(COLUMNS, format!("{finding}."), remedy),
+                None => Check::good(COLUMNS, finding),
+            });
             Ok(Some(found))
         }
         Err(error) => refused(COLUMNS, error).map(|check| {
@@ -315,7 +318,7 @@ async fn expire_index(look: &Look<'_>, names: &Names, used: &Use) -> Result<Chec
     })
 }
 
-/// Whoever else looks for a user's sessions in the table does so by this index. Sessile looks in the registry.
+/// Whoever looks for a user's sessions in the table does so by this index, as a revocation of all of them does.
 fn user_index(names: &Names, used: &Use) -> Option<Check> {
     let data = &names.data;
     if names.columns.kind == TableKind::Express {
@@ -323,7 +326,7 @@ fn user_index(names: &Names, used: &Use) -> Option<Check> {
     }
     Some(if used.unindexed.iter().any(|column| column == "user_id") {
         let finding =
-            "There is no valid index on user_id: whoever looks for a user's sessions there reads the whole table.";
+            "There is no valid index on user_id: whoever ends all of a user's sessions reads the whole table.";
         Check::warning(USER, finding, format!("CREATE INDEX CONCURRENTLY ON {data} (user_id);"))
     } else {
         Check::good(USER, "An index finds a user's sessions.")

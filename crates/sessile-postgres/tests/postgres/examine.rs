@@ -156,7 +156,7 @@ async fn a_missing_table_is_reported_and_not_created() {
 
 #[tokio::test]
 async fn what_is_wrong_with_the_tables_is_named_one_by_one() {
-    let cases: [(&str, &str, Verdict, &[&str]); 12] = [
+    let cases: [(&str, &str, Verdict, &[&str]); 13] = [
         (
             "DROP INDEX \"IDX_session_expire\"",
             "postgres.expire_index",
@@ -186,6 +186,12 @@ async fn what_is_wrong_with_the_tables_is_named_one_by_one() {
             "postgres.columns",
             Verdict::Failed,
             &["found sid character varying, sess json, expire bigint", "choose another table name"],
+        ),
+        (
+            "ALTER TABLE session ALTER sid TYPE varchar COLLATE \"C\"",
+            "postgres.columns",
+            Verdict::Warning,
+            &["sid has the collation \"C\"", "without their indexes", "TYPE text COLLATE \"default\";"],
         ),
         ("ALTER TABLE session ADD note text NOT NULL", "postgres.columns", Verdict::Failed, &["found note", "default"]),
         ("DROP TABLE sessions_moves", "postgres.registry", Verdict::Failed, &[r#""sessions_moves" is missing"#]),
