@@ -10,7 +10,7 @@ import { TARGET, admin, agent, connect, end, makeSession, median, optionsOf, say
 const TURN = 10_000;
 
 const { expired, sessions, rate, seconds, rounds, batch } = optionsOf({
-  expired: 1_000_000, sessions: 5_000, rate: 300, seconds: 20, rounds: 3, batch: 500,
+  expired: 1_000_000, sessions: 5_000, rate: 300, seconds: 20, rounds: 3, batch: 100,
 });
 
 const DATABASE = 'swept';

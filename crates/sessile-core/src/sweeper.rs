@@ -8,7 +8,7 @@ use crate::registry::{End, Ending, Tidied, Tidy};
 use crate::{Error, Sessions};
 
 /// How many sessions one statement removes. Small enough that live traffic does not wait for it.
-const BATCH: u32 = 500;
+const BATCH: u32 = 100;
 
 /// After a statement the sweeper rests so many times as long as that took. It costs a backlog time, which nobody waits for, and
 /// leaves live traffic nine tenths of the store's.

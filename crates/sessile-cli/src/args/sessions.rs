@@ -114,7 +114,7 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "SPAN")]
     pub(crate) older_than: Option<String>,
     /// So many rows in one step
-    #[arg(long, value_name = "NUMBER", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) batch: u32,
     /// Rest so many times as long as a step took, for live traffic's sake; 0 goes on at once
     #[arg(long, value_name = "TIMES", default_value_t = 9, value_parser = clap::value_parser!(u32).range(0..=1_000))]
