@@ -9,3 +9,4 @@ pub mod postgres;
 pub mod provider;
 pub mod redis;
 pub mod spy;
+mod throwaway;

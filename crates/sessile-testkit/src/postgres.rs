@@ -1,8 +1,8 @@
 //! A throw-away PostgreSQL: a [`Cluster`] to stop, kill and start again, and a fresh [`Database`] per test.
 //!
-//! A store is only tested by a real server, and a real server is easily left running. So each cluster has a guardian: a
-//! shell that waits on a pipe from this process. When the pipe closes (the cluster was dropped, or this process returned
-//! from `main`, panicked or was killed), the guardian stops the server and removes its directory.
+//! A store is only tested by a real server, and a real server is easily left running. So each cluster has a guardian: when
+//! the cluster was dropped, or this process returned from `main`, panicked or was killed, it stops the server and removes
+//! its directory.
 //!
 //! Tests that only need a database share one server: the one that `SESSILE_TEST_POSTGRES` names, which the example
 //! `with-postgres` starts for a whole test run, or else one per process.
@@ -17,12 +17,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, NoTls};
 
 use crate::http::{free_port, random};
+use crate::throwaway::{Guardian, make_directory, wait_until};
 
 /// The environment variable with the URL of the server on which [`Database::new`] creates its databases.
 pub const SERVER_VARIABLE: &str = "SESSILE_TEST_POSTGRES";
@@ -38,9 +37,6 @@ const SETTINGS: [(&str, &str); 7] = [
     ("max_wal_size", "1GB"),
     ("max_connections", "200"),
 ];
-
-/// How long the server may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for the end of its input, then stops the server by its own pid, at once, and removes everything.
 const GUARDIAN: &str = r#"
@@ -84,7 +80,7 @@ pub struct Cluster {
     settings: Vec<String>,
     port: u16,
     postmaster: Option<Child>,
-    guardian: Child,
+    guardian: Guardian,
 }
 
 impl Cluster {
@@ -165,10 +161,10 @@ impl Cluster {
     /// A cluster with an empty data directory.
     fn unfilled(settings: &[(&str, &str)]) -> Cluster {
         let binaries = find_binaries();
-        let directory = make_directory();
+        let directory = make_directory("postgres");
         let cluster = Cluster {
             binaries,
-            guardian: watch_over(&directory),
+            guardian: Guardian::over(&directory, GUARDIAN),
             account: account_for(&directory),
             directory,
             settings: SETTINGS.iter().chain(settings).map(|(name, value)| format!("{name}={value}")).collect(),
@@ -366,8 +362,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        drop(self.guardian.stdin.take());
-        let _ = self.guardian.wait();
+        self.guardian.finish();
         if let Some(postmaster) = &mut self.postmaster {
             let _ = postmaster.kill();
             let _ = postmaster.wait();
@@ -504,15 +499,6 @@ fn usual_places() -> Vec<PathBuf> {
     places
 }
 
-fn make_directory() -> PathBuf {
-    let directory = env::temp_dir().canonicalize().unwrap().join(format!("sessile-postgres-{:016x}", random()));
-    DirBuilder::new()
-        .mode(0o700)
-        .create(&directory)
-        .unwrap_or_else(|error| panic!("expected to create {}: {error}", directory.display()));
-    directory
-}
-
 /// Whom the server runs as if we are root, which the owner of a directory we just made tells.
 fn account_for(directory: &Path) -> Option<(u32, u32)> {
     if fs::metadata(directory).unwrap().uid() != 0 {
@@ -526,20 +512,6 @@ fn account_for(directory: &Path) -> Option<(u32, u32)> {
     };
     let account = find("postgres").or_else(|| find("nobody"));
     Some(account.expect("expected a user postgres or nobody in /etc/passwd: PostgreSQL refuses to run as root"))
-}
-
-/// Starts the guardian, in a process group of its own so that Ctrl-C leaves it time to clean up.
-fn watch_over(directory: &Path) -> Child {
-    Command::new("sh")
-        .args(["-c", GUARDIAN, "sh"])
-        .arg(directory)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .unwrap()
 }
 
 /// Runs a command to its end and returns what it printed, unless that was redirected.
@@ -584,14 +556,6 @@ fn process(pid: u32) -> Option<(char, u32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
-}
-
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !done() {
-        assert!(begin.elapsed() < PATIENCE, "expected {what} within {} s", PATIENCE.as_secs());
-        sleep(Duration::from_millis(5));
-    }
 }
 
 #[cfg(test)]

@@ -7,18 +7,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test tools: what goes wrong here ends the test")]
 
 use std::env;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::http::{free_port, random};
+use crate::throwaway::{Guardian, make_directory, wait_until};
 
 /// The environment variable with the URL of the Redis server that tests share.
 pub const SERVER_VARIABLE: &str = "SESSILE_TEST_REDIS";
@@ -26,9 +25,6 @@ pub const SERVER_VARIABLE: &str = "SESSILE_TEST_REDIS";
 pub const VALKEY_VARIABLE: &str = "SESSILE_TEST_VALKEY";
 /// The same for a cluster.
 pub const CLUSTER_VARIABLE: &str = "SESSILE_TEST_REDIS_CLUSTER";
-
-/// How long a server may take to start or to stop, and a cluster to agree.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Nothing is written to disk unless a test says so.
 const SETTINGS: [(&str, &str); 5] =
@@ -53,7 +49,8 @@ pub struct Server {
     settings: Vec<(String, String)>,
     port: u16,
     process: Option<Child>,
-    guardian: Child,
+    /// Dropped last: it removes the directory.
+    _guardian: Guardian,
 }
 
 impl Server {
@@ -82,12 +79,11 @@ impl Server {
     ///
     /// As [`Server::start`].
     pub fn start_program(program: &Path, settings: &[(&str, &str)]) -> Self {
-        let directory = env::temp_dir().canonicalize().unwrap().join(format!("sessile-redis-{:016x}", random()));
-        DirBuilder::new().mode(0o700).create(&directory).unwrap();
+        let directory = make_directory("redis");
         let settings = SETTINGS.iter().chain(settings).map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let mut server = Self {
             program: program.to_owned(),
-            guardian: watch_over(&directory),
+            _guardian: Guardian::over(&directory, GUARDIAN),
             directory,
             settings,
             port: 0,
@@ -170,8 +166,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
-        drop(self.guardian.stdin.take());
-        let _ = self.guardian.wait();
     }
 }
 
@@ -303,25 +297,4 @@ pub fn ask(port: u16, command: &str) -> Option<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     (!answer.is_empty()).then_some(answer)
-}
-
-fn watch_over(directory: &Path) -> Child {
-    Command::new("sh")
-        .args(["-c", GUARDIAN, "sh"])
-        .arg(directory)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .unwrap()
-}
-
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !done() {
-        assert!(begin.elapsed() < PATIENCE, "expected {what} within {} s", PATIENCE.as_secs());
-        sleep(Duration::from_millis(10));
-    }
 }
