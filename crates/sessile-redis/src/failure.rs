@@ -30,6 +30,11 @@ impl Failure {
         matches!(self, Self::Redis(error) if !error.is_io_error() && !error.is_connection_dropped())
     }
 
+    /// This user may not ask that, or the server does not know what is asked for: it will never be told.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Self::Redis(error) if matches!(error.code(), Some("NOPERM" | "ERR")))
+    }
+
     /// No answer came in time.
     pub(crate) fn is_slow(&self) -> bool {
         match self {

@@ -40,11 +40,15 @@ impl History {
         question.cmd("INFO").arg("replication");
         let info: String = match road.send_together(question, key).await {
             Ok(mut answers) => redis::from_redis_value(answers.pop().ok_or(Failure::Odd)?)?,
-            Err(failure) if failure.is_refusal() => return Ok(Self(None)),
+            Err(failure) if failure.is_denied() => return Ok(Self(None)),
             Err(failure) => return Err(failure),
         };
         let id = info.lines().find_map(|line| line.strip_prefix("master_replid:"));
         Ok(Self(id.map(|id| id.trim().to_owned())))
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.0.is_some()
     }
 }
 

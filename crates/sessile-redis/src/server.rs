@@ -25,6 +25,12 @@ impl Server {
     /// Asks every primary. One that may not be asked is not a failure.
     pub(crate) async fn look(link: &Link, address: String) -> Result<Self, Error> {
         let info = told(link, redis::cmd("INFO").arg("server").to_owned()).await?;
+        if link.history("").await?.is_some_and(|history| !history.is_told()) {
+            warn!(
+                "expected the server's replication id in INFO replication, found none; while a failover goes on, the replicas of \
+                 another primary may confirm a sign-out"
+            );
+        }
         let settings = [settings(link, "maxmemory-policy").await?, settings(link, "append*").await?].concat();
         let eviction = values(&settings, "maxmemory-policy");
         if eviction.is_empty() {

@@ -64,17 +64,33 @@ fn everyone(value: Value) -> Result<Option<Everyone>, Failure> {
     }))
 }
 
+/// So often a sweep that found much, and of that too little to remove, looks again.
+const PASSES: usize = 8;
+
 #[async_trait]
 impl Sweep for RedisStore {
     async fn sweep(&self, now: SystemTime, limit: u32) -> Result<Swept, Error> {
-        let (now, mut swept) = (millis_up(now), Swept::default());
-        for (partition, member) in self.expired(now, limit as usize).await? {
-            if swept.removed >= u64::from(limit) {
+        let (now, limit, mut swept) = (millis_up(now), limit as usize, Swept::default());
+        // A backlog is spread over the partitions, so a small share of each is mostly enough; but of what is found some may be
+        // gone already, and other sweepers take of the same.
+        let mut share = limit.div_ceil(16);
+        for _ in 0..PASSES {
+            let found = self.expired(now, share).await?;
+            let is_all = found.iter().all(|members| members.len() < share);
+            for (partition, members) in found.iter().enumerate() {
+                for member in members {
+                    if swept.removed >= limit as u64 {
+                        return Ok(swept);
+                    }
+                    let (removed, ended) = self.remove_expired(partition, member, now).await?;
+                    swept.removed += u64::from(removed);
+                    swept.expired.extend(ended);
+                }
+            }
+            if is_all {
                 break;
             }
-            let (removed, ended) = self.remove_expired(partition, &member, now).await?;
-            swept.removed += u64::from(removed);
-            swept.expired.extend(ended);
+            share = limit;
         }
         Ok(swept)
     }
@@ -85,29 +101,15 @@ impl RedisStore {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What ended before this time, and a few times as much as is asked for if there is: other sweepers take of the same. A
-    /// backlog is spread over the partitions, so a small share of each is mostly enough.
-    async fn expired(&self, now: i64, limit: usize) -> Result<Vec<(usize, String)>, Failure> {
-        let mut found = Vec::new();
-        for share in [limit.div_ceil(16), limit] {
-            let range = |ends: &str| {
-                let mut command = redis::cmd("ZRANGEBYSCORE");
-                command.arg(ends).arg("-inf").arg(format!("({now}")).arg("LIMIT").arg(0).arg(share);
-                vec![command]
-            };
-            let values = self.of_each_partition("ends", range).await?.into_iter().flatten();
-            let members: Vec<Vec<String>> = values.map(redis::from_redis_value).collect::<Result<_, _>>()?;
-            let is_all = members.iter().all(|members| members.len() < share);
-            found = members
-                .into_iter()
-                .enumerate()
-                .flat_map(|(at, members)| members.into_iter().map(move |member| (at, member)))
-                .collect();
-            if is_all || found.len() >= limit * 4 {
-                break;
-            }
-        }
-        Ok(found)
+    /// What ended before this time in each partition, at most so much of each.
+    async fn expired(&self, now: i64, limit: usize) -> Result<Vec<Vec<String>>, Failure> {
+        let range = |ends: &str| {
+            let mut command = redis::cmd("ZRANGEBYSCORE");
+            command.arg(ends).arg("-inf").arg(format!("({now}")).arg("LIMIT").arg(0).arg(limit);
+            vec![command]
+        };
+        let values = self.of_each_partition("ends", range).await?.into_iter().flatten();
+        values.map(|value| Ok(redis::from_redis_value(value)?)).collect()
     }
 
     async fn remove_expired(

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use sessile_core::{DeviceFacts, Ending, Fate, Registry as _, SignIn, SignedIn, Store as _, Written};
 use sessile_redis::RedisStore;
+use sessile_testkit::contract;
 use sessile_testkit::redis::Server;
 
 use crate::sessions::{alive, handle_of, key, now, plain, session_of, sign_in, signed_out};
@@ -171,4 +172,33 @@ async fn a_change_that_is_sent_twice_is_known_again() {
     }
     assert_eq!(write("r0", 1, "on").await, "stale", "that is another's name");
     assert!(server.ask("HGET place doc").contains("d4"), "what was sent again is not written again");
+}
+
+/// The server drops what expired long ago by itself, but for its name in an index.
+#[tokio::test]
+async fn what_the_server_has_dropped_does_not_keep_a_sweep_from_what_is_there() {
+    let (server, store) = start().await;
+    let insert = async |name: String, seconds: u64| {
+        let mut record = contract::record(r#"{"cookie":{}}"#, now() + Duration::from_secs(seconds));
+        record.seen_at = now();
+        assert_eq!(store.insert(&key(&name), &record).await.unwrap(), Written::Done);
+    };
+    for number in 0..400 {
+        insert(format!("dropped {number}"), 60).await;
+    }
+    for name in server.ask("KEYS *").lines().map(str::trim).filter(|name| name.contains(":k:")) {
+        server.ask(&format!("DEL \"{name}\""));
+    }
+    for number in 0..20 {
+        insert(format!("there {number}"), 120).await;
+    }
+    let (mut removed, later) = (0, now() + Duration::from_secs(600));
+    loop {
+        let step = store.sweep().unwrap().sweep(later, 2).await.unwrap().removed;
+        removed += step;
+        if step < 2 {
+            break;
+        }
+    }
+    assert_eq!(removed, 20);
 }
