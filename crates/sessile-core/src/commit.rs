@@ -147,7 +147,8 @@ impl Sessions {
     async fn moved_to(&self, key: &StoreKey, ago: Duration) -> Result<Option<StoreKey>, Error> {
         let is_recent = |at: SystemTime| self.now().duration_since(at).unwrap_or_default() <= ago;
         Ok(match self.store().fate(key).await? {
-            Some(Fate::Moved { to, at }) if is_recent(at) => Some(to),
+            // What moved to itself is over: its key is kept as that of a session that ended.
+            Some(Fate::Moved { to, at }) if is_recent(at) && to != *key => Some(to),
             _ => None,
         })
     }

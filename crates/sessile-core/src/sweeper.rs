@@ -15,6 +15,11 @@ const BATCH: u32 = 100;
 #[cfg(feature = "tokio")]
 const REST: u32 = 9;
 
+/// The same between steps that bring the registry into step. Until everyone's cut-off is followed to the end, whose sign-in
+/// nobody dated is refused.
+#[cfg(feature = "tokio")]
+const REST_OF_TIDYING: u32 = 2;
+
 /// How many rows of each table are compared with the registry in a round: a few milliseconds of work.
 const COMPARED: u32 = 5_000;
 
@@ -112,7 +117,7 @@ mod background {
 
     use tracing::{debug, error, info, warn};
 
-    use super::{BATCH, REST};
+    use super::{BATCH, REST, REST_OF_TIDYING};
     use crate::meters::SweepRound;
     use crate::{Error, Sessions};
 
@@ -179,7 +184,7 @@ mod background {
                 if !self.tidy().await?.more {
                     return Ok(total);
                 }
-                tokio::time::sleep(begun.elapsed() * REST).await;
+                tokio::time::sleep(begun.elapsed() * REST_OF_TIDYING).await;
             }
         }
     }

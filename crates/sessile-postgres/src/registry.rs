@@ -5,15 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use sessile_core::{
-    Alignment, Cursor, Device, EndedSession, Ending, Error, Handle, Page, Record, Registry, Search, Seen, SignIn,
-    SignedIn, StoreKey, TableKind, Tidied, Tidy, UserId,
+    Alignment, Cursor, Device, DeviceFacts, EndedSession, Ending, Error, Handle, Page, Record, Registry, Search, Seen,
+    SignIn, SignedIn, Store as _, StoreKey, TableKind, Tidied, Tidy, UserId,
 };
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::PostgresStore;
 use crate::columns::Columns;
 use crate::private::Private;
-use crate::rows::{all_ended, device, device_columns};
+use crate::rows::{all_ended, device, device_columns, get};
 use crate::sign_in::user;
 use crate::sql::Names;
 use crate::time::{whole_millis, whole_millis_up, whole_seconds};
@@ -35,6 +35,8 @@ pub(crate) struct RegistrySql {
     lock: String,
     revoke: String,
     cut_off: String,
+    /// Where a column says whose a session is.
+    unknown_of: Option<String>,
     lock_all: String,
     revoke_all: String,
     lock_from: String,
@@ -64,23 +66,29 @@ impl RegistrySql {
             ),
             seen: if names.counts { seen_and_counted(registry) } else { seen(registry) },
             lock: format!("SELECT 1 FROM {registry} WHERE id = $1::text::uuid AND user_id = $2 FOR UPDATE"),
-            revoke: revocation(names, "r.user_id = $1 AND r.id = $6::text::uuid", ""),
+            revoke: revocation(names, "r.user_id = $1 AND r.id = $6::text::uuid"),
             cut_off: format!(
                 "INSERT INTO {cutoffs} AS c (user_id, not_before, revoked_at, end_reason) \
                  VALUES ($1, to_timestamp($2), to_timestamp($3), $4) ON CONFLICT (user_id) DO UPDATE \
                  SET not_before = greatest(c.not_before, excluded.not_before), revoked_at = excluded.revoked_at, \
                    end_reason = excluded.end_reason"
             ),
+            unknown_of: (names.columns.kind == TableKind::Columns).then(|| {
+                format!(
+                    "SELECT s.{key}::text FROM {data} s WHERE s.user_id = $1 AND s.{end} >= to_timestamp($2) \
+                       AND NOT EXISTS (SELECT FROM {registry} r WHERE r.sid = s.{key} AND r.user_id = $1 AND r.status = 'active')"
+                )
+            }),
             lock_all: format!(
                 "SELECT count(*) FROM (SELECT id FROM {registry} WHERE user_id = $1 AND status = 'active' \
                  ORDER BY id FOR UPDATE) locked"
             ),
-            revoke_all: revocation(names, "r.user_id = $1 AND r.id IS DISTINCT FROM $6::text::uuid", &unknown(names)),
+            revoke_all: revocation(names, "r.user_id = $1 AND r.id IS DISTINCT FROM $6::text::uuid"),
             lock_from: format!(
                 "SELECT count(*) FROM (SELECT id FROM {registry} WHERE provider_session = $1 AND status = 'active' \
                  ORDER BY id FOR UPDATE) locked"
             ),
-            revoke_from: revocation(names, "r.provider_session = $1", ""),
+            revoke_from: revocation(names, "r.provider_session = $1"),
             revoke_everyone: format!(
                 "INSERT INTO {cutoffs} AS c (user_id, not_before, revoked_at, end_reason) \
                  VALUES ('', to_timestamp($1), to_timestamp($2), $3) ON CONFLICT (user_id) DO UPDATE \
@@ -128,31 +136,8 @@ fn seen_and_counted(registry: &str) -> String {
     )
 }
 
-/// More parts of the statement that ends all of a user's sessions. Where a column says whose a session is, another program
-/// may have signed the user in where the registry knows of somebody else, or of nobody: that goes as well, and its key is
-/// dead from then on.
-fn unknown(names: &Names) -> String {
-    let Names { data, registry, cutoffs, moves, columns, .. } = names;
-    if columns.kind == TableKind::Express {
-        return String::new();
-    }
-    let Columns { key, end, .. } = columns;
-    format!(
-        ", unknown AS ( \
-           DELETE FROM {data} WHERE user_id = $1 AND {end} >= to_timestamp($2) \
-             AND (created_at < (SELECT not_before FROM {cutoffs} WHERE user_id = $1)) IS NOT FALSE \
-             AND {key} <> ALL (ARRAY (SELECT sid FROM ended WHERE sid IS NOT NULL)) \
-             AND {key} <> ALL (ARRAY (SELECT sid FROM {registry} WHERE id = $6::text::uuid AND sid IS NOT NULL)) \
-           RETURNING {key} \
-         ), buried AS ( \
-           INSERT INTO {moves} (sid, moved_to, moved_at) SELECT {key}, {key}, to_timestamp($4) FROM unknown \
-           ON CONFLICT (sid) DO UPDATE SET moved_to = excluded.moved_to, moved_at = excluded.moved_at \
-         )"
-    )
-}
-
-/// Ends those live sessions, in both tables; `more` is done in the same go.
-fn revocation(names: &Names, those: &str, more: &str) -> String {
+/// Ends those live sessions, in both tables.
+fn revocation(names: &Names, those: &str) -> String {
     let Names { data, registry, columns: Columns { key, end, .. }, .. } = names;
     format!(
         "WITH ended AS ( \
@@ -163,7 +148,7 @@ fn revocation(names: &Names, those: &str, more: &str) -> String {
            RETURNING id, sid, user_id, ip_address \
          ), removed AS ( \
            DELETE FROM {data} WHERE {key} = ANY (ARRAY (SELECT sid FROM ended)) \
-         ){more} \
+         ) \
          SELECT id::text, user_id, host(ip_address) FROM ended"
     )
 }
@@ -204,6 +189,26 @@ impl<'a> Revocation<'a> {
 }
 
 impl PostgresStore {
+    /// Another program may have signed the user in where the registry knows of somebody else, or of nobody. It is told, so
+    /// that what began before this time is among those that are about to end.
+    async fn register_others(&self, owner: &UserId, before: SystemTime) -> Result<(), Error> {
+        let Some(sql) = &self.table().await?.sql.registry.unknown_of else { return Ok(()) };
+        let values: Values<'_> = &[(&Private(owner.as_str()), Type::TEXT), (&whole_seconds(before), Type::FLOAT8)];
+        for row in self.query(sql, values).await? {
+            let key = StoreKey::stored(get(&row, 0)?);
+            let record = match self.load(&key, before).await {
+                // It is left as it is, here as everywhere.
+                Err(error) if error.is_poisoned() => None,
+                record => record?,
+            };
+            let device = record.map(|record| record.device(DeviceFacts::default())).transpose()?.flatten();
+            if let Some(device) = device.filter(|device| device.owner == *owner && device.began() < before) {
+                self.aligned(&key, Some(&device), before).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn page(&self, sql: &str, values: Values<'_>) -> Result<Vec<Device>, Error> {
         let rows = self.query(sql, values).await?;
         rows.iter().map(device).collect()
@@ -308,6 +313,7 @@ impl Registry for PostgresStore {
         let sql = &self.table().await?.sql.registry;
         let limit = self.settings().statement_timeout.max(BULK);
         let (name, reason) = (Private(user(owner)?), ending.reason.as_deref());
+        self.register_others(owner, ending.at).await?;
         let (before, at) = (whole_millis_up(ending.at), whole_millis(ending.at));
         let cut_off: Values<'_> =
             &[(&name, Type::TEXT), (&before, Type::FLOAT8), (&at, Type::FLOAT8), (&reason, Type::TEXT)];

@@ -41,7 +41,8 @@ impl Found {
             "{key} has the collation {} and not the database's, so that sessions and registry are compared without their indexes",
             quote(collation)
         );
-        let remedy = format!("ALTER TABLE {table} ALTER COLUMN {key} TYPE text COLLATE \"default\";");
+        let change = format!("ALTER TABLE {table} ALTER COLUMN {key} TYPE text COLLATE \"default\";");
+        let remedy = format!("{change} (with the guard installed: remove that first, and install it again)");
         Some((finding, remedy))
     }
 }

@@ -3,7 +3,6 @@
 
 use std::time::SystemTime;
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, ToSql, params};
 use sessile_core::{Device, EndedSession, Ending, Handle, Seen, StoreKey, UserId};
 
@@ -251,12 +250,6 @@ impl Entries {
         for sql in [&self.moved, &self.follow] {
             connection.prepare_cached(sql)?.execute(params![from.as_str(), to.as_str(), millis(at)])?;
         }
-        Ok(())
-    }
-
-    /// What lay under this key is over, although the registry may not know of it.
-    pub(crate) fn bury(&self, connection: &Connection, sid: &Value, at: SystemTime) -> rusqlite::Result<()> {
-        connection.prepare_cached(&self.moved)?.execute(params![sid, sid, millis(at)])?;
         Ok(())
     }
 

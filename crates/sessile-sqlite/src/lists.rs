@@ -80,7 +80,7 @@ impl Lists {
                 quoted(&tables.session)
             ),
             count: format!("SELECT count(*) FROM {registry} AS r WHERE true"),
-            moved_to: format!("SELECT moved_to, {} FROM {moves} WHERE sid = ?1", read("moved_at")),
+            moved_to: format!("SELECT moved_to, {} FROM {moves} WHERE sid = ?1 AND moved_to <> ?1", read("moved_at")),
             ended_under: format!(
                 "SELECT {entry} FROM {registry} AS r WHERE r.sid = ?1 AND r.status <> 'active'
                  ORDER BY r.logged_out_at DESC LIMIT 1"

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
-use sessile_core::{CutOff, Error, Handle, Record, StoreKey, TableKind, UserId, Written};
+use sessile_core::{CutOff, Error, Record, StoreKey, TableKind, UserId, Written};
 
 use crate::change::Change;
 use crate::failure;
@@ -30,7 +30,7 @@ pub(crate) struct Rows {
     touch: String,
     remove: String,
     /// Where a column says whose a session is.
-    remove_of: Option<String>,
+    unknown_of: Option<String>,
     is_alive: String,
     pub(crate) sweep: String,
 }
@@ -82,12 +82,11 @@ impl Rows {
                    WHERE {key} = ?1 AND unixepoch({end}) >= ?3"
             ),
             remove: format!("DELETE FROM {table} WHERE {key} = ?1"),
-            remove_of: (*kind == TableKind::Columns).then(|| {
+            unknown_of: (*kind == TableKind::Columns).then(|| {
                 let registry = quoted(&tables.registry);
                 format!(
-                    "DELETE FROM {table} WHERE user_id = ?1 AND unixepoch({end}) >= ?2 AND ({} < ?4) IS NOT FALSE
-                       AND {key} IS NOT (SELECT sid FROM {registry} WHERE id = ?3) RETURNING {key}",
-                    read("created_at")
+                    "SELECT s.{key} FROM {table} AS s WHERE s.user_id = ?1 AND unixepoch(s.{end}) >= ?2 AND NOT EXISTS (
+                       SELECT 1 FROM {registry} WHERE sid = s.{key} AND +user_id = ?1 AND status = 'active')"
                 )
             }),
             is_alive: format!("SELECT 1 FROM {table} WHERE {key} = ?1 AND unixepoch({end}) >= ?2"),
@@ -101,7 +100,7 @@ impl Rows {
     pub(crate) fn all(&self) -> Vec<&str> {
         let Self { load, insert, update, rotate, touch, remove, is_alive, sweep, .. } = self;
         let all = [load, insert, update, rotate, touch, remove, is_alive, sweep];
-        all.into_iter().chain(&self.remove_of).map(String::as_str).collect()
+        all.into_iter().chain(&self.unknown_of).map(String::as_str).collect()
     }
 
     /// What has to be written for this record.
@@ -193,19 +192,21 @@ impl Rows {
         Ok(connection.prepare_cached(&self.remove)?.execute([sid])? == 1)
     }
 
-    /// Removes the user's live sessions that began before this time, but one, as far as columns say so, and gives their keys.
-    /// The registry has to follow.
-    pub(crate) fn remove_of(
+    /// The keys of those of the user's live sessions that the registry does not know as theirs.
+    pub(crate) fn unknown_of(
         &self,
         connection: &Connection,
         owner: &UserId,
-        keep: Option<&Handle>,
         now: SystemTime,
-        before: i64,
-    ) -> rusqlite::Result<Vec<Value>> {
-        let Some(remove_of) = &self.remove_of else { return Ok(Vec::new()) };
-        let values = params![owner.as_str(), seconds(now), keep.map(Handle::as_str), before];
-        connection.prepare_cached(remove_of)?.query_map(values, |row| row.get(0))?.collect()
+    ) -> rusqlite::Result<Vec<StoreKey>> {
+        let Some(unknown_of) = &self.unknown_of else { return Ok(Vec::new()) };
+        let mut statement = connection.prepare_cached(unknown_of)?;
+        let keys = statement.query_map(params![owner.as_str(), seconds(now)], |row| row.get::<_, Value>(0))?;
+        let keys = keys.collect::<rusqlite::Result<Vec<_>>>()?.into_iter();
+        // What is no text is no key.
+        Ok(keys
+            .filter_map(|key| if let Value::Text(key) = key { Some(StoreKey::stored(&key)) } else { None })
+            .collect())
     }
 
     /// Removes what has expired, and gives its keys, whatever other programs made of them. The registry has to follow.

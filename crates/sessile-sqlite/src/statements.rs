@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use rusqlite::Connection;
 use sessile_core::{
-    Alignment, AtLimit, Device, End, EndedSession, Ending, Handle, SignIn, SignedIn, StoreKey, Swept, UserId, Written,
+    Alignment, AtLimit, Device, DeviceFacts, End, EndedSession, Ending, Handle, SignIn, SignedIn, StoreKey, Swept,
+    UserId, Written,
 };
 
 use crate::change::Change;
@@ -19,6 +20,7 @@ use crate::operations::Operating;
 use crate::registry_table::Tables;
 use crate::rows::Rows;
 use crate::tidy::Tidying;
+use crate::times::millis;
 
 /// Every statement of a store.
 pub(crate) struct Statements {
@@ -121,14 +123,30 @@ impl Statements {
         ending: &Ending,
         before: i64,
     ) -> rusqlite::Result<Vec<EndedSession>> {
+        self.register_others(connection, owner, before, ending.at)?;
         self.entries.cut_off(connection, owner.as_str(), before, ending)?;
         let ended = self.entries.end_all(connection, owner, keep, ending)?;
-        let revoked = self.remove_all(connection, ended)?;
-        // Another program may have signed the user in where the registry knows of somebody else, or of nobody.
-        for sid in self.rows.remove_of(connection, owner, keep, ending.at, before)? {
-            self.entries.bury(connection, &sid, ending.at)?;
+        self.remove_all(connection, ended)
+    }
+
+    /// Another program may have signed the user in where the registry knows of somebody else, or of nobody. It is told, so
+    /// that what began before this time is among those that are about to end.
+    fn register_others(
+        &self,
+        connection: &Connection,
+        owner: &UserId,
+        before: i64,
+        at: SystemTime,
+    ) -> rusqlite::Result<()> {
+        for key in self.rows.unknown_of(connection, owner, at)? {
+            // What cannot be read is left as it is, here as everywhere.
+            let Ok(Some(record)) = self.rows.load(connection, &key, at) else { continue };
+            let Ok(Some(device)) = record.device(DeviceFacts::default()) else { continue };
+            if device.owner == *owner && millis(device.began()) < before {
+                self.follow(connection, &key, Some(&device), at)?;
+            }
         }
-        Ok(revoked)
+        Ok(())
     }
 
     pub(crate) fn revoke_provider_session(

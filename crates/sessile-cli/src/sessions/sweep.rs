@@ -13,6 +13,9 @@ use crate::args::SweepArgs;
 use crate::output::{self, Found};
 use crate::{progress, store, times};
 
+/// Where the registry is brought into step, users may wait for that: there the rest is so many times as long at most.
+const REST_OF_TIDYING: u32 = 2;
+
 pub(crate) async fn sweep(args: &SweepArgs) -> Outcome {
     let older_than = args.older_than.as_deref().map(times::span).transpose()?.unwrap_or_default();
     let sessions = store::sessions(&args.store).await?;
@@ -116,7 +119,7 @@ impl Sweeping {
             if !more {
                 return Ok(swept);
             }
-            tokio::time::sleep(begun.elapsed() * self.rest).await;
+            tokio::time::sleep(begun.elapsed() * self.rest.min(REST_OF_TIDYING)).await;
         }
     }
 }

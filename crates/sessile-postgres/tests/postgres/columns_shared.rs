@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use sessile_core::codec::{Keyring, Secret};
 use sessile_core::{
-    Alignment, Config, End, IdForm, KeyForm, Place, Registry as _, RequestHead, Sessions, Store as _, Sweep,
+    Alignment, Config, End, Fate, IdForm, KeyForm, Place, Registry as _, RequestHead, Sessions, Store as _, Sweep,
     Transfer as _, Written,
 };
 use sessile_postgres::PostgresStore;
@@ -186,16 +186,21 @@ async fn what_another_program_signed_in_is_revoked_with_the_users_other_sessions
     }
     set_user(&client, "was carol's", Some("bob")).await;
     client.batch_execute("UPDATE sessions SET expires_at = '2040-01-01 11:30:00Z' WHERE id = 'expired'").await.unwrap();
-    assert_eq!(store.revoke_all(&"bob".into(), Some(&handle(1)), &revoked(5)).await.unwrap().len(), 1);
+    assert_eq!(store.revoke_all(&"bob".into(), Some(&handle(1)), &revoked(5)).await.unwrap().len(), 3);
     let left = async || {
         let rows = client.query("SELECT id FROM sessions", &[]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect::<BTreeSet<String>>().into_iter().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(left().await, "expired kept nobody other");
-    // A request that was in flight saves what it had, as if that had just begun.
-    create(&client, "unseen", Some("bob"), "{}").await;
-    client.batch_execute("UPDATE sessions SET created_at = '2040-01-01 12:30:00Z' WHERE id = 'unseen'").await.unwrap();
-    assert_eq!(tidy(&store, 10, 100).await.removed, 1);
+    assert_eq!((ends(&store, "bob").await.len(), ends(&store, "carol").await), (3, vec![End::LoggedOut]));
+    // Requests that were in flight save what they had, as if that had just begun.
+    for name in ["unseen", "was carol's", "known"] {
+        create(&client, name, Some("bob"), "{}").await;
+        let began = "UPDATE sessions SET created_at = '2040-01-01 12:30:00Z' WHERE id = $1";
+        client.execute(began, &[&name]).await.unwrap();
+        assert!(matches!(store.fate(&key(name)).await.unwrap(), Some(Fate::Ended(..))), "{name}");
+    }
+    assert_eq!(tidy(&store, 10, 100).await.removed, 3);
     assert_eq!(left().await, "expired kept nobody other");
 }
 

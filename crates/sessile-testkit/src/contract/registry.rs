@@ -647,7 +647,9 @@ pub async fn what_was_not_known_does_not_survive_a_revocation(fixture: impl Fixt
     insert("ours after", &session_of("alice", 2, 1_000)).await;
     insert("theirs before", &express(999)).await;
     insert("theirs after", &express(1_000)).await;
-    assert_eq!(registry.revoke_all(&"alice".into(), None, &revoked(1_000)).await.unwrap(), []);
+    // Where a column says whose a session is, the revocation itself finds those of before.
+    let found = if fixture.keeps_cookies() { 0 } else { 2 };
+    assert_eq!(registry.revoke_all(&"alice".into(), None, &revoked(1_000)).await.unwrap().len(), found);
     let align = async |name: &str, device| registry.align(&key(name), Some(&device), at(5)).await.unwrap();
     let proved = |number, millis| Device { authenticated_at: Some(at(millis)), ..foreign("alice", number, 5_000) };
     insert("seen before", &session_of("alice", 3, 999)).await;
@@ -655,9 +657,7 @@ pub async fn what_was_not_known_does_not_survive_a_revocation(fixture: impl Fixt
     assert_eq!(align("seen before", proved(3, 999)).await, Alignment::Over);
     assert_eq!(align("seen after", proved(4, 1_000)).await, Alignment::Device(handle(4)));
     let done = tidied(registry, 2_000, Some("userId")).await;
-    // Where a column says whose a session is, the revocation itself finds those of before.
-    let removed = if fixture.keeps_cookies() { 2 } else { 0 };
-    assert_eq!((done.registered, done.removed), (2, removed));
+    assert_eq!((done.registered, done.removed), (2, 2 - found as u64));
     for name in ["ours before", "theirs before", "seen before"] {
         assert!(load(&store, name).await.is_none(), "{name}");
     }

@@ -1,8 +1,8 @@
 //! Rows that another program writes while Sessile does.
 
 use sessile_core::{
-    Alignment, IdForm, KeyForm, Place, RequestHead, Search, Session, SessionId, SetCookie, Status, StoreKey, Tidy,
-    Transfer as _,
+    Alignment, Fate, IdForm, KeyForm, Place, RequestHead, Search, Session, SessionId, SetCookie, Status, StoreKey,
+    Tidy, Transfer as _,
 };
 use sessile_testkit::clock::ManualClock;
 use sessile_testkit::contract::signed_out;
@@ -340,15 +340,19 @@ async fn what_another_program_signed_in_is_revoked_with_the_users_other_sessions
     }
     columns.0.execute("UPDATE sessions SET user_id = 'bob' WHERE id = 'was carol''s'", []);
     columns.0.execute("UPDATE sessions SET expires_at = '2040-01-01 11:30:00' WHERE id = 'expired'", []);
-    assert_eq!(store.revoke_all(&"bob".into(), Some(&handle(1)), &revoked(5)).await.unwrap().len(), 1);
+    assert_eq!(store.revoke_all(&"bob".into(), Some(&handle(1)), &revoked(5)).await.unwrap().len(), 3);
     let left = || {
         let sql = "SELECT group_concat(id, ' ') FROM (SELECT id FROM sessions ORDER BY id)";
         columns.0.connection().query_row(sql, [], |row| row.get::<_, String>(0)).unwrap()
     };
     assert_eq!(left(), "expired kept nobody other");
-    // A request that was in flight saves what it had, as if that had just begun.
-    columns.row("unseen", Some("bob"), "{}");
-    columns.0.execute("UPDATE sessions SET created_at = '2040-01-01 12:30:00' WHERE id = 'unseen'", []);
-    assert_eq!(store.tidy(&tidy(None)).await.unwrap().removed, 1);
+    assert_eq!((ends(&store, "bob").await.len(), ends(&store, "carol").await[0].1.end), (3, End::LoggedOut));
+    // Requests that were in flight save what they had, as if that had just begun.
+    for name in ["unseen", "was carol's", "known"] {
+        columns.row(name, Some("bob"), "{}");
+        columns.0.execute("UPDATE sessions SET created_at = '2040-01-01 12:30:00' WHERE id = ?1", [name]);
+        assert!(matches!(store.fate(&key(name)).await.unwrap(), Some(Fate::Ended(..))), "{name}");
+    }
+    assert_eq!(store.tidy(&tidy(None)).await.unwrap().removed, 3);
     assert_eq!(left(), "expired kept nobody other");
 }
