@@ -10,8 +10,8 @@ use crate::{Error, Sessions};
 /// How many sessions one statement removes. Small enough that live traffic does not wait for it.
 const BATCH: u32 = 100;
 
-/// After a statement the sweeper rests so many times as long as that took. It costs a backlog time, which nobody waits for, and
-/// leaves live traffic nine tenths of the store's.
+/// After a statement the sweeper rests so many times as long as that took. It costs a backlog time, which nobody waits for,
+/// and leaves live traffic nine tenths of the store's.
 #[cfg(feature = "tokio")]
 const REST: u32 = 9;
 

@@ -37,10 +37,11 @@ fn is_primary(answer: &Value) -> bool {
 /// The question that this server answers. Both may be denied.
 async fn question(connection: &mut MultiplexedConnection) -> Result<Option<Cmd>, Failure> {
     for question in [redis::cmd("ROLE"), redis::cmd("HELLO")] {
-        match connection.req_packed_command(&question).await.and_then(Value::extract_error) {
+        let answer = connection.req_packed_command(&question).await.and_then(Value::extract_error);
+        match answer.map_err(Failure::from) {
             Ok(answer) if is_primary(&answer) => return Ok(Some(question)),
             Ok(_) => return Err(Failure::Replica),
-            Err(error) if error.is_io_error() || error.is_connection_dropped() => return Err(error.into()),
+            Err(failure) if !failure.is_refusal() => return Err(failure),
             Err(_) => {}
         }
     }
